@@ -139,14 +139,14 @@ def test_all_configuration_errors_are_reported_at_once(command):
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         pytest.param(None, "cannot be read", id="missing"),
         pytest.param("{", "is not valid JSON", id="invalid JSON"),
         pytest.param("[1]", "must hold a JSON object", id="a list"),
     ],
 )
-def test_an_unusable_configuration_file_is_named(command, content, words):
+def test_an_unusable_configuration_file_is_named(command, content, message):
     path = command.directory / "wrong.json"
     if content is not None:
         path.write_text(content)
@@ -154,7 +154,7 @@ def test_an_unusable_configuration_file_is_named(command, content, words):
     assert done.exit_code == 1
     assert done.errors[0] == "The configuration cannot be used. Nothing was read or sent."
     assert str(path) in done.errors[1]
-    assert words in done.errors[1]
+    assert message in done.errors[1]
 
 
 @pytest.mark.parametrize("settings", [pytest.param(ADD, id="added"), pytest.param(MIRROR, id="mirrored")])
@@ -204,19 +204,19 @@ def test_a_run_without_configuration_names_the_missing_setting(command):
 
 @pytest.mark.parametrize("options", [(), ("--check",), ("--dry-run",), ("--replay",)])
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "message"),
     [
         pytest.param("hdfs3a://bucket/dead", "Unsupported filesystem", id="unknown file system"),
         pytest.param("gs://bucket/dead", "Please install gcsfs", id="missing package"),
     ],
 )
-def test_an_unusable_dead_letter_path_is_refused_at_the_start(command, statsig, options, url, words):
+def test_an_unusable_dead_letter_path_is_refused_at_the_start(command, statsig, options, url, message):
     config = command.config_file(**EVENT, dead_letter_path=url)
     done = command.run("--config", config, *options, messages=[schema("orders"), *orders(1)])
     assert done.exit_code == 1
     assert "The configuration cannot be used. Nothing was read or sent." in done.log
     assert "`dead_letter_path` cannot be used:" in done.log
-    assert words in done.log
+    assert message in done.log
     assert not statsig.state.requests
 
 

@@ -55,6 +55,7 @@ def test_a_pipe_that_does_not_end_is_read_until_a_deadline(pipe, monkeypatch):
 def test_an_input_without_a_descriptor_is_ignored(monkeypatch, stdin):
     monkeypatch.setattr(sys, "stdin", stdin)
     reader_module.drain_input(FakeClock())
+    assert stdin is None or stdin.read() == "x"
 
 
 def test_a_file_is_not_drained(monkeypatch, tmp_path):

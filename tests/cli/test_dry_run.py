@@ -253,8 +253,8 @@ def test_a_removal_guard_ends_a_dry_run_with_1(run_dry, statsig):
     many_members(None, statsig)
     outcome = run_dry([schema("users"), *users("new"), ACTIVATE], **MIRROR)
     assert outcome.exit_code == 1
-    told = outcome.report["streams"]["users"]["segments"]["vips"]
-    assert (told["before"], told["added"], told["removed"], told["held"]) == (100, 1, 0, 100)
+    counts = outcome.report["streams"]["users"]["segments"]["vips"]
+    assert (counts["before"], counts["added"], counts["removed"], counts["held"]) == (100, 1, 0, 100)
     assert "vips: 100 held" in outcome.log
     assert "(too_many)" in outcome.log
     assert "`max_removal_percent`" in outcome.log

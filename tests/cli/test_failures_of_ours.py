@@ -154,18 +154,18 @@ def test_an_unwritable_report_fails_a_run_that_sent_everything(run_target, stats
 
 
 @pytest.mark.parametrize(
-    ("output", "words"),
+    ("output", "part"),
     [
         pytest.param("> /dev/full", "cannot be written (No space left on device)", id="no room"),
         pytest.param(">&-", "is closed", id="closed"),
     ],
 )
-def test_an_output_that_cannot_take_a_state_ends_the_run(command, statsig, output, words):
+def test_an_output_that_cannot_take_a_state_ends_the_run(command, statsig, output, part):
     (command.directory / "input.singer").write_bytes(to_lines(messages(3)))
     done = command.shell(f"{command.line(**EVENT)} < input.singer {output}")
     assert done.exit_code == 1
     (error,) = done.errors
-    assert words in error
+    assert part in error
     assert done.report["status"] == "failed"
     assert set(sent_ids(statsig)) <= set(ids_of_batches(3))
 

@@ -22,10 +22,10 @@ def bad(count):
     return [record("orders", {"id": number, "event": "order"}) for number in range(count)]
 
 
-@pytest.mark.parametrize(("count", "words"), [(1, "1 rejected record is in "), (2, "2 rejected records are in ")])
-def test_a_run_tells_how_to_send_rejected_records_again(run_target, count, words):
+@pytest.mark.parametrize(("count", "message"), [(1, "1 rejected record is in "), (2, "2 rejected records are in ")])
+def test_a_run_tells_how_to_send_rejected_records_again(run_target, count, message):
     outcome = run_target([schema("orders"), *bad(count)], **EVENT)
-    assert f"{words}{run_target.directory / 'dead'}. " in outcome.log
+    assert f"{message}{run_target.directory / 'dead'}. " in outcome.log
     assert "target-statsig --config … --replay" in outcome.log
     assert "meltano invoke" not in outcome.log
 

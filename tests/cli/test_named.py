@@ -49,11 +49,11 @@ def warnings(run_target, statsig, caplog):
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_missing_column_is_warned_about_once(warnings, settings, setting, source, near):
-    told = warnings([schema("s", COLUMNS), schema("s", {**COLUMNS, "more": TEXT})], **settings)
+    found = warnings([schema("s", COLUMNS), schema("s", {**COLUMNS, "more": TEXT})], **settings)
     hint = "" if near is None else f" Did you mean `{near}`?"
     maps = "before" if setting == "row_count_field" else "after"
     missing = f"`{setting}` names `{source}`, which the stream does not have."
-    assert told == [f"{missing}{hint} Case matters, and names are those {maps} stream maps."]
+    assert found == [f"{missing}{hint} Case matters, and names are those {maps} stream maps."]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_columns_that_a_record_may_have_cause_no_warning(warnings, columns, sour
 @pytest.mark.parametrize("stream", [EVENT, ADD], ids=["events", "a segment"])
 def test_one_of_several_sources_is_enough(warnings, stream):
     some = {**stream, "field_mapping": {"user_id": ["nope", "customer.id"]}}
-    assert [words for words in warnings([schema("s", COLUMNS)], **some) if "names" in words] == []
+    assert [message for message in warnings([schema("s", COLUMNS)], **some) if "names" in message] == []
     none = {**stream, "field_mapping": {"user_id": ["nope", "custmer"]}}
     assert (
         "`field_mapping.user_id` names `nope` and `custmer`, none of which the stream has. Did you mean `customer`? "
@@ -114,22 +114,22 @@ def test_the_row_count_column_is_looked_up_before_stream_maps(warnings):
 
 
 @pytest.mark.parametrize(
-    ("entry", "words"),
+    ("entry", "message"),
     [
         pytest.param("orders", "names 'orders', but no such stream came. Did you mean 'Orders'?", id="a name"),
         pytest.param("zzz-*", "names 'zzz-*', but no such stream came.", id="a glob"),
     ],
 )
-def test_a_configured_stream_that_never_came_is_warned_about(warnings, entry, words):
+def test_a_configured_stream_that_never_came_is_warned_about(warnings, entry, message):
     messages = [schema("Orders", {}), schema("other", {})]
-    told = warnings(messages, streams={entry: EVENT, "oth*": EVENT}, **EVENT)
-    assert told == [f"`streams` {words} Streams that came: 'Orders', 'other'. Names are those after stream maps."]
+    found = warnings(messages, streams={entry: EVENT, "oth*": EVENT}, **EVENT)
+    assert found == [f"`streams` {message} Streams that came: 'Orders', 'other'. Names are those after stream maps."]
 
 
 def test_a_stream_with_its_own_entry_is_not_suggested(warnings):
     streams = {"public-orders": EVENT, "public-order_lines": EVENT}
-    (told,) = warnings([schema("public-orders", {})], streams=streams)
-    assert told.startswith("`streams` names 'public-order_lines', but no such stream came. Streams that came:")
+    (found,) = warnings([schema("public-orders", {})], streams=streams)
+    assert found.startswith("`streams` names 'public-order_lines', but no such stream came. Streams that came:")
 
 
 def test_without_any_stream_the_warning_says_nothing_came(warnings):
@@ -142,8 +142,8 @@ def test_without_any_stream_the_warning_says_nothing_came(warnings):
 
 
 def test_the_warning_lists_at_most_20_streams(warnings):
-    told = warnings([schema(f"s{number:02}", {}) for number in range(30)], streams={"x": EVENT}, **EVENT)
-    assert "'s19' and 10 more." in told[0]
+    found = warnings([schema(f"s{number:02}", {}) for number in range(30)], streams={"x": EVENT}, **EVENT)
+    assert "'s19' and 10 more." in found[0]
 
 
 def test_a_failed_run_does_not_warn_about_missing_streams(warnings):
@@ -151,5 +151,5 @@ def test_a_failed_run_does_not_warn_about_missing_streams(warnings):
 
 
 def test_an_input_without_streams_is_warned_about(warnings):
-    (said,) = warnings([], **EVENT)
-    assert said == "No stream came: the input held no SCHEMA message. If the tap failed, its log says why."
+    (warning,) = warnings([], **EVENT)
+    assert warning == "No stream came: the input held no SCHEMA message. If the tap failed, its log says why."

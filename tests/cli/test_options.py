@@ -25,7 +25,7 @@ def help_text():
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("given", "message"),
     [
         ({"check": True, "status": True}, "`--check` and `--status` exclude each other: give one of them."),
         (
@@ -44,9 +44,9 @@ def help_text():
         ({"json": True, "check": True}, "`--json` is of no use without `--status` or `--verify`"),
     ],
 )
-def test_conflicting_options_are_an_error_with_the_remedy(given, words):
+def test_conflicting_options_are_an_error_with_the_remedy(given, message):
     (error,) = conflicts(given)
-    assert error.startswith(words)
+    assert error.startswith(message)
 
 
 @pytest.mark.parametrize(

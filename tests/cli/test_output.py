@@ -41,7 +41,7 @@ class FailingOutput:
 
 
 @pytest.mark.parametrize(
-    ("output", "words"),
+    ("output", "message"),
     [
         pytest.param(FailingOutput(BrokenPipeError(32, "Broken pipe")), "is closed", id="broken pipe"),
         pytest.param(FailingOutput(ValueError("I/O operation on closed file")), "is closed", id="closed"),
@@ -51,7 +51,7 @@ class FailingOutput:
         ),
     ],
 )
-def test_an_output_that_cannot_be_written_ends_the_run(monkeypatch, output, words):
+def test_an_output_that_cannot_be_written_ends_the_run(monkeypatch, output, message):
     monkeypatch.setattr(sys, "stdout", output)
-    with pytest.raises(FatalRunError, match=f"^Standard output {words}.*The next run starts at the last STATE"):
+    with pytest.raises(FatalRunError, match=f"^Standard output {message}.*The next run starts at the last STATE"):
         write_state({"email": "jane@example.com"})

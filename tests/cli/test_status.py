@@ -126,6 +126,7 @@ def test_status_before_the_first_run_creates_no_files(status, tmp_path):
 
 def test_runs_of_another_project_are_not_listed(run_target, status):
     run_target(orders("u1"), **EVENT)
+    assert len(status(**EVENT)["runs"]) == 1
     assert status(**EVENT, console_api_key="console-another")["runs"] == []
 
 
@@ -161,12 +162,12 @@ def test_replay_and_apply_held_are_recorded_by_name(run_target, statsig, status)
     assert [run["command"] for run in status(**both)["runs"]] == ["apply-held", "replay", "run"]
 
 
-@pytest.mark.parametrize(("version", "words"), [(99, "newer target-statsig"), (6, "older target-statsig")])
-def test_a_store_of_another_version_is_refused(run_target, status, tmp_path, version, words):
+@pytest.mark.parametrize(("version", "message"), [(99, "newer target-statsig"), (6, "older target-statsig")])
+def test_a_store_of_another_version_is_refused(run_target, status, tmp_path, version, message):
     run_target(orders("u1"), **EVENT)
     with closing(sqlite3.connect(tmp_path / "store.db")) as connection, connection:
         connection.execute("UPDATE target_statsig_version SET version = ?", [version])
-    with pytest.raises(StoreError, match=words):
+    with pytest.raises(StoreError, match=message):
         status(**EVENT)
 
 

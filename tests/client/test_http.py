@@ -301,9 +301,9 @@ def test_encrypted_requests_pass_through_a_proxy(transport, monkeypatch):
         for _ in range(2):
             transport.send(post("https://statsig.invalid/v1/log_event"))
 
-        asked, *sent = proxy.received
-        assert asked.line.startswith("CONNECT statsig.invalid:443 ")
-        assert asked.headers["proxy-authorization"] == "Basic bWU6c2VjcmV0"
+        connect, *sent = proxy.received
+        assert connect.line.startswith("CONNECT statsig.invalid:443 ")
+        assert connect.headers["proxy-authorization"] == "Basic bWU6c2VjcmV0"
         assert [request.line for request in sent] == ["POST /v1/log_event HTTP/1.1"] * 2
         assert all(request.headers["statsig-api-key"] == KEY for request in sent)
         assert not any("proxy-authorization" in request.headers for request in sent)

@@ -91,6 +91,7 @@ def test_an_unreachable_address_does_not_fail_the_run(run_target):
 
 def test_a_notification_contains_no_key(run_target, statsig, hook):
     run_target(INVALID, **settings(hook))
+    assert len(hook.posted) == 1
     assert statsig.server_secret_key not in json.dumps(hook.posted)
     assert statsig.console_api_key not in json.dumps(hook.posted)
 
