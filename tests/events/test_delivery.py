@@ -39,13 +39,13 @@ class Statsig(Transport):
 
     def send(self, request):
         self.bodies.append(request.body)
-        said = self.script.pop(0) if self.script else None
+        reply = self.script.pop(0) if self.script else None
         users = [event["user"]["userID"] for event in msgspec.json.decode(request.body)["events"]]
-        if isinstance(said, Exception):
+        if isinstance(reply, Exception):
             self.arrived += users
-            raise said
-        if said is not None:
-            return said
+            raise reply
+        if reply is not None:
+            return reply
         if len(request.body) > self.largest:
             return answer(413)
         if self.poison.intersection(users):
@@ -305,7 +305,7 @@ def test_no_request_is_larger_than_the_bound(notes, size):
 
 
 @pytest.mark.parametrize(
-    ("said", "error", "in_doubt"),
+    ("reply", "error", "in_doubt"),
     [
         pytest.param(answer(401), AuthenticationError, 0, id="key not accepted"),
         pytest.param(answer(503, {"success": False}), NotNowError, 0, id="busy"),
@@ -314,8 +314,8 @@ def test_no_request_is_larger_than_the_bound(notes, size):
         pytest.param(TransportError("refused", sent=False), NotNowError, 0, id="never sent"),
     ],
 )
-def test_a_failure_leaves_the_rest_undelivered(said, error, in_doubt):
-    statsig, ledger = Statsig(None, said), Ledger()
+def test_a_failure_leaves_the_rest_undelivered(reply, error, in_doubt):
+    statsig, ledger = Statsig(None, reply), Ledger()
     result = send(orders(7), statsig, to=stream(rows=2), ledger=ledger)
     assert isinstance(result.failure, error)
     assert (result.counts.delivered, result.undelivered, result.counts.requests) == (2, 5, 2)

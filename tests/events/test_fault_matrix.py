@@ -23,8 +23,6 @@ from tests.fakes import WorkersInHere
 from tests.items import ITEM_SAMPLES
 from tests.singer import TargetRunner, activate_version, record, schema, state
 
-ALSO_IN_A_WORKER = True
-
 pytestmark = pytest.mark.e2e
 
 if TYPE_CHECKING:

@@ -550,7 +550,7 @@ def batches(draw):
 
 
 @given(batches(), SETTINGS, st.sampled_from([*ITEM_TYPES.values()]), st.sampled_from([1, 2, 500]), st.data())
-def test_records_are_prepared_in_a_batch_as_alone(lines, settings, kind, rows, data):
+def test_records_are_prepared_alike_in_a_batch_and_alone(lines, settings, kind, rows, data):
     schemas = [SCHEMA, {"properties": dict.fromkeys(json.loads(lines[0])["record"], True)}]
     prepares = preparation(kind=kind, schema=data.draw(st.sampled_from(schemas)), **settings)
     # As it goes to another process and comes back.

@@ -40,10 +40,10 @@ def test_a_rejection_names_the_sources(run_target, statsig):
     statsig.state.seed_segment("vips", [])
     messages = [schema("s"), record("s", {"user_id": "u"})]
     mapping = {"user_id": ["customer_id", "uid"]}
-    said = "`user_id` is read from `customer_id` or `uid`"
-    assert said in run_target(messages, field_mapping=mapping, **EVENT).log
+    message = "`user_id` is read from `customer_id` or `uid`"
+    assert message in run_target(messages, field_mapping=mapping, **EVENT).log
     segment = {"object_type": "segment", "segment_id": "vips", "sync_mode": "add"}
-    assert said in run_target(messages, field_mapping=mapping, **segment).log
+    assert message in run_target(messages, field_mapping=mapping, **segment).log
 
 
 @pytest.mark.parametrize("object_type", ["event", "exposure"])

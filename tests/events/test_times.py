@@ -196,8 +196,20 @@ PIECES = [
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
-def test_a_text_is_read_in_a_column_as_alone(text):
+def test_a_text_is_read_alike_in_a_column_and_alone(text):
     assert parse_texts([text]) in ([parse_text(text)], None)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        pytest.param(["2024-06-06T00:00:00Z", "2024-06-06 02:00:00.5+02:00"], id="with-zones"),
+        pytest.param(["2024-06-06T00:00:00", "2024-06-06 00:00:00.5"], id="without-zones"),
+    ],
+)
+def test_a_column_of_ordinary_times_is_read_at_once(texts):
+    assert parse_texts(texts) == [JUNE_6, JUNE_6 + 500]
+    assert (parse_texts(texts, min), parse_texts(texts, max)) == ([JUNE_6], [JUNE_6 + 500])
 
 
 @given(st.integers(min_value=0, max_value=253_402_300_799_999))
@@ -261,7 +273,7 @@ def test_old_and_future_times_are_counted(time_ms, warnings):
         max_size=4,
     )
 )
-def test_each_time_of_a_column_is_read_as_alone(values):
+def test_a_column_of_times_is_read_like_each_alone(values):
     extracted = ["2024-06-05T00:00:00Z", None, "at some time", "2024-06-04"][: len(values)]
     warnings, alone, faults, expected = MappingWarnings(), MappingWarnings(), {}, []
     for value, each in zip(values, extracted, strict=True):
@@ -284,7 +296,7 @@ def test_each_time_of_a_column_is_read_as_alone(values):
         max_size=3,
     )
 )
-def test_times_of_a_column_are_rounded_down_as_alone(texts):
+def test_a_column_of_times_is_rounded_down_like_each_alone(texts):
     alone = [*map(parse_text, texts)]
     assert parse_texts(texts) in (alone, None)
     assert parse_texts(texts, max) in ([max(alone)], None)

@@ -215,14 +215,14 @@ def one_by_one(function, column):
 
 @pytest.mark.parametrize(("of_column", "of_one"), [(labels, label), (texts, text)])
 @given(COLUMNS)
-def test_each_value_of_a_column_is_converted_as_alone(of_column, of_one, column):
+def test_a_column_is_converted_like_its_values_alone(of_column, of_one, column):
     faults = {}
     found = [*of_column(column, faults)]
     assert (found, {row: error.reason for row, error in faults.items()}) == one_by_one(of_one, column)
 
 
 @given(COLUMNS)
-def test_each_event_value_of_a_column_is_converted_as_alone(column):
+def test_a_column_of_event_values_is_converted_like_each_alone(column):
     faults, warnings = {}, MappingWarnings()
     found = event_values(column, warnings, faults)
     alone, faults_alone = one_by_one(event_value, column)

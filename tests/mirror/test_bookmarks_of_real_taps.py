@@ -63,7 +63,7 @@ def test_an_interrupted_table_begins_afresh_and_other_streams_go_on(run_target, 
 
 
 @pytest.mark.parametrize("name", ["vips", "shop-vips", "pages"])
-def test_a_table_that_is_resumed_all_the_same_removes_nobody(run_target, statsig, name):
+def test_a_table_that_the_tap_resumes_anyway_removes_nobody(run_target, statsig, name):
     statsig.state.seed_segment("vips", TABLE)
     half = {name: {"version": 1, "last_id_fetched": "8"}}
     outcome = run_target(list(tap_messages(half, name)), streams=STREAMS)

@@ -196,11 +196,11 @@ def test_another_record_undoes_every_proof(parts):
 
 @given(parts=ANY_MESSAGES, count=st.integers(0, 40))
 def test_a_row_count_proves_exactly_when_as_many_records_came(parts, count):
-    told = [
+    counted = [
         [{**message, "record": {"n": count}} if message["type"] == "RECORD" else message for message in part]
         for part in parts
     ]
-    seen = observe(*told).seen("a")
+    seen = observe(*counted).seen("a")
     verdict = assess(seen, row_count_field="n")
 
     assert (verdict.proof is Proof.ROW_COUNT) is (0 < seen.records == count and verdict.sign is not Sign.INCREMENTAL)

@@ -17,7 +17,7 @@ UNPROVEN = Verdict(Proof.NONE, None, "Nothing proves it.")
 
 
 def signed(sign):
-    return Verdict(Proof.NONE, sign, "Nothing proves it, and a sign stands against it.")
+    return Verdict(Proof.NONE, sign, "Nothing proves it, and a sign contradicts it.")
 
 
 class Facts(NamedTuple):
@@ -239,7 +239,9 @@ def test_removals_over_the_share_are_too_many(before, removals, percent, too_man
     ("facts", "words"),
     [
         pytest.param(evidence(UNPROVEN), ["Nothing proves it."], id="unproven: the verdict's own"),
-        pytest.param(evidence(signed(Sign.PROGRESS_MARKERS)), ["a sign stands"], id="a sign: the verdict's own"),
+        pytest.param(
+            evidence(signed(Sign.PROGRESS_MARKERS)), ["a sign contradicts it"], id="a sign: the verdict's own"
+        ),
         pytest.param(evidence(rejected=1_234), ["1,234 records", "report"], id="rejected"),
         pytest.param(evidence(current=0), ["`allow_empty_segment`"], id="empty"),
         pytest.param(evidence(current=50, removals=50), ["`max_removal_percent` (20)"], id="too many"),

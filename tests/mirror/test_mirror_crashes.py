@@ -82,14 +82,6 @@ def statsig(statsig_factory):
     return emulator
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request, tmp_path):
-    """Give the URL of an empty store."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'store.db'}"
-    return request.getfixturevalue("postgres_url")
-
-
 @pytest.fixture
 def run_mirror(processes, statsig, store_url, tmp_path, capsys, caplog):
     """Run the mirror in a process; with `die_at`, kill it when its request of that number arrives."""

@@ -240,14 +240,6 @@ class MirroredAudience(RuleBasedStateMachine):
             assert self.members() == self.table
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request, tmp_path):
-    """Give the URL of an empty store."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'store.db'}"
-    return request.getfixturevalue("postgres_url")
-
-
 def test_no_history_removes_a_member_of_the_last_complete_table(store_url):
     run_state_machine_as_test(
         lambda: MirroredAudience(store_url),

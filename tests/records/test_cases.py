@@ -66,7 +66,7 @@ def test_a_deleted_row_is_no_event(run_target, statsig, settings, count):
     assert outcome.log.count("`deleted_rows`") == 3 - count
 
 
-def test_a_deleted_row_uses_up_no_known_delivery(run_target, statsig):
+def test_a_deleted_row_does_not_use_up_a_known_delivery(run_target, statsig):
     lines = (CASES / "02-deleted-row-is-an-event.singer").read_bytes().splitlines(True)
     config = json.loads((CASES / "02-deleted-row-is-an-event.json").read_text())
     run_target(lines, **config)
@@ -98,7 +98,7 @@ def test_placeholder_dates_are_sent_with_a_warning(replay, statsig):
 
 
 @pytest.mark.parametrize(
-    ("name", "arrived", "exit_code", "said"),
+    ("name", "arrived", "exit_code", "logged"),
     [
         pytest.param("03-numeric-column-draft-4", 1, 0, [], id="a SCHEMA of draft 4 that does not name it"),
         pytest.param("04-schema-without-properties", 1, 0, [], id="a SCHEMA without properties"),
@@ -120,13 +120,13 @@ def test_placeholder_dates_are_sent_with_a_warning(replay, statsig):
         pytest.param("11-key-properties-text", 12, 0, [], id="key properties that are a text"),
     ],
 )
-def test_an_odd_input_sends_the_expected_events(run_target, statsig, name, arrived, exit_code, said):
+def test_an_odd_input_sends_the_expected_events(run_target, statsig, name, arrived, exit_code, logged):
     lines = (CASES / f"{name}.singer").read_bytes().splitlines(True)
     outcome = run_target(lines, **json.loads((CASES / f"{name}.json").read_text()))
     assert (len(statsig.state.events), outcome.exit_code) == (arrived, exit_code)
     states = [json.loads(line) for line in lines if b'"STATE"' in line] if exit_code == 0 else []
     assert outcome.states == [state["value"] for state in states]
-    assert [words for words in said if words not in outcome.log] == []
+    assert [words for words in logged if words not in outcome.log] == []
     assert ("The configuration cannot be used: stream 'ev': " in outcome.log) is (exit_code == 1)
     assert "bug in target-statsig" not in outcome.log
 

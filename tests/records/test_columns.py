@@ -97,7 +97,7 @@ def test_a_table_is_read_column_by_column():
         pytest.param([ORDER], id="no-object"),
     ],
 )
-def test_records_with_one_that_does_not_fit_are_not_read(record):
+def test_no_record_is_read_if_one_does_not_fit(record):
     assert read(ORDERS, ORDER) is not None
     assert read(ORDERS, ORDER, record, ORDER) is None
 

@@ -27,6 +27,11 @@ def line_of(record):
     ).encode()
 
 
+@pytest.fixture
+def dead_letters(tmp_path):
+    return DeadLetters(str(tmp_path), "run-1")
+
+
 def letter(record, reason="missing_identifier", schema=SCHEMA, field=None, message=""):
     return line_of(record), schema, RecordError(reason, field), message
 
@@ -35,8 +40,7 @@ def lines_of(path):
     return [json.loads(line, parse_float=Decimal) for line in Path(path).read_text().splitlines()]
 
 
-def test_a_file_is_a_singer_stream_with_a_mark_and_reasons(tmp_path):
-    dead_letters = DeadLetters(str(tmp_path / "dead"), "run-1")
+def test_a_file_is_a_singer_stream_with_a_mark_and_reasons(dead_letters):
     dead_letters.put(*letter({"id": 1, "amount": Decimal("89.90")}, field="user_id"))
     dead_letters.put(*letter({"id": 2}, reason="refused_by_statsig", message="no such event"))
     dead_letters.close()
@@ -97,8 +101,7 @@ def test_no_directory_is_made_without_a_dead_letter(tmp_path):
     assert not (tmp_path / "dead").exists()
 
 
-def test_a_dead_letter_is_in_the_file_after_a_flush(tmp_path):
-    dead_letters = DeadLetters(str(tmp_path), "run-1")
+def test_a_dead_letter_is_in_the_file_after_a_flush(dead_letters):
     dead_letters.put(*letter({"id": 1}))
     dead_letters.flush()
     written = lines_of(dead_letters.paths[0])
@@ -106,8 +109,7 @@ def test_a_dead_letter_is_in_the_file_after_a_flush(tmp_path):
     assert [line["type"] for line in written] == ["SCHEMA", "RECORD"]
 
 
-def test_a_changed_schema_is_written_again(tmp_path):
-    dead_letters = DeadLetters(str(tmp_path), "run-1")
+def test_a_changed_schema_is_written_again(dead_letters):
     dead_letters.put(*letter({"id": 1}))
     dead_letters.put(*letter({"id": 2}, schema={**SCHEMA, "key_properties": []}))
     dead_letters.close()
@@ -126,8 +128,7 @@ def test_a_changed_schema_is_written_again(tmp_path):
         pytest.param('{"reason":"late","run":"away"}', id="columns with the names of added members"),
     ],
 )
-def test_a_record_is_written_exactly_as_it_came(tmp_path, record):
-    dead_letters = DeadLetters(str(tmp_path), "run-1")
+def test_a_record_is_written_exactly_as_it_came(dead_letters, record):
     dead_letters.put(*letter(record))
     dead_letters.close()
     kept = Path(dead_letters.paths[0]).read_bytes().splitlines()[1]
@@ -186,10 +187,9 @@ def full_disk(monkeypatch):
     return opened
 
 
-def test_no_flush_succeeds_after_a_full_disk(tmp_path, monkeypatch):
+def test_no_flush_succeeds_after_a_full_disk(dead_letters, monkeypatch):
     with monkeypatch.context() as patched:
         opened = full_disk(patched)
-        dead_letters = DeadLetters(str(tmp_path), "run-1")
         dead_letters.put(*letter({"id": 1}))
         dead_letters.put(*letter({}, schema={**SCHEMA, "stream": "other"}))
         with pytest.raises(FatalRunError, match=r"No space left on device.*`dead_letter_path`"):
@@ -202,8 +202,7 @@ def test_no_flush_succeeds_after_a_full_disk(tmp_path, monkeypatch):
     assert dead_letters.count == 0
 
 
-def test_many_pending_dead_letters_are_written_without_a_flush(tmp_path):
-    dead_letters = DeadLetters(str(tmp_path), "run-1")
+def test_many_pending_dead_letters_are_written_without_a_flush(dead_letters):
     for number in range(3):
         dead_letters.put(*letter({"id": number, "text": "x" * (MOST_PENDING // 2)}))
     assert dead_letters.count == 2

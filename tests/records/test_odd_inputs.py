@@ -27,6 +27,8 @@ MAPPED = [
 ]
 """No settings, and settings that send records through singer-sdk."""
 
+BECOMES = [pytest.param(EVENT, id="events"), pytest.param(MEMBER, id="members")]
+
 VALIDATED = [pytest.param(True, id="validated"), pytest.param(False, id="not validated")]
 
 
@@ -55,7 +57,7 @@ def raw_schema(body, key_properties=(), **more):
 
 
 @pytest.mark.parametrize("settings", MAPPED)
-@pytest.mark.parametrize("becomes", [pytest.param(EVENT, id="events"), pytest.param(MEMBER, id="members")])
+@pytest.mark.parametrize("becomes", BECOMES)
 @pytest.mark.parametrize(
     ("column", "good", "bad"),
     [
@@ -76,7 +78,7 @@ def test_records_are_validated_by_the_draft_that_fits_the_schema(
 
 
 @pytest.mark.parametrize("settings", MAPPED)
-@pytest.mark.parametrize("becomes", [pytest.param(EVENT, id="events"), pytest.param(MEMBER, id="members")])
+@pytest.mark.parametrize("becomes", BECOMES)
 @pytest.mark.parametrize(
     ("body", "keys"),
     [
@@ -159,7 +161,7 @@ def test_a_state_of_any_form_is_written_unchanged(run_target, statsig, value, be
         pytest.param({"type": "string", "description": "\ud83d"}, id="half a surrogate pair"),
     ],
 )
-@pytest.mark.parametrize("becomes", [pytest.param(EVENT, id="events"), pytest.param(MEMBER, id="members")])
+@pytest.mark.parametrize("becomes", BECOMES)
 def test_errors_in_a_schema_are_ignored_without_validation(run_target, statsig, becomes, odd):
     described = schema("orders", {**COLUMNS, "odd": odd, "size": {"multipleOf": 0.5}}, ["id"])
     lines = [described, order(1, odd="x"), order(2, user_id=None), state(orders={})]
@@ -240,6 +242,9 @@ def test_a_wrong_stream_map_is_a_configuration_error(run_target, statsig, defini
 # Nesting
 
 
+NESTED = {**COLUMNS, "odd": {"type": ["array", "object", "null"]}, "after": TEXT}
+
+
 def nested(levels, kind):
     """Return the JSON of lists, or objects, in each other."""
     opening, closing = {"lists": ("[", "]"), "objects": ('{"a": ', "}")}[kind]
@@ -252,8 +257,7 @@ def deep_order(number, levels, kind):
 
 
 def test_deep_nesting_with_added_metadata_rejects_only_its_record(run_target, statsig):
-    columns = {**COLUMNS, "odd": {"type": ["array", "object", "null"]}, "after": TEXT}
-    lines = [schema("orders", columns, ["id"]), order(0), deep_order(1, 100_000, "lists"), order(2)]
+    lines = [schema("orders", NESTED, ["id"]), order(0), deep_order(1, 100_000, "lists"), order(2)]
     outcome = run_target(lines, add_record_metadata=True, **EVENT)
     assert (outcome.exit_code, arrived(statsig)) == (0, [0, 2]), outcome.errors
     assert outcome.report["streams"]["orders"]["reasons"] == {"nested_too_deeply": 1}
@@ -271,10 +275,9 @@ DEPTHS = [
 
 @pytest.mark.parametrize("validated", VALIDATED)
 @pytest.mark.parametrize("settings", MAPPED)
-@pytest.mark.parametrize("becomes", [pytest.param(EVENT, id="events"), pytest.param(MEMBER, id="members")])
+@pytest.mark.parametrize("becomes", BECOMES)
 def test_deep_nesting_rejects_only_its_record(run_target, statsig, validated, settings, becomes):
-    columns = {**COLUMNS, "odd": {"type": ["array", "object", "null"]}, "after": TEXT}
-    lines = [schema("orders", columns, ["id"])]
+    lines = [schema("orders", NESTED, ["id"])]
     for number, (levels, kind) in enumerate(DEPTHS, start=1):
         lines += [order(-number), deep_order(number, levels, kind)]
     outcome = run_target([*lines, state(orders={})], validate_records=validated, **settings, **becomes)
@@ -308,8 +311,7 @@ def test_a_dead_letter_of_any_depth_can_be_replayed(run_target, statsig, levels)
 @pytest.mark.parametrize("kind", ["lists", "objects"])
 @pytest.mark.parametrize("settings", MAPPED)
 def test_nesting_up_to_the_limit_is_sent(run_target, statsig, settings, kind):
-    columns = {**COLUMNS, "odd": {"type": ["array", "object", "null"]}, "after": TEXT}
-    lines = [schema("orders", columns, ["id"]), order(0), deep_order(1, DEEPEST, kind), order(2)]
+    lines = [schema("orders", NESTED, ["id"]), order(0), deep_order(1, DEEPEST, kind), order(2)]
     outcome = run_target(lines, **settings, **EVENT)
     assert (outcome.exit_code, arrived(statsig)) == (0, [0, 1, 2])
 
@@ -379,8 +381,8 @@ def test_a_host_that_does_not_resolve_is_named_with_its_setting(run_target, beco
     lines = [schema("orders", COLUMNS), order(1), state(orders={})]
     outcome = run_target(lines, retry_timeout=600, **{setting: "http://statsig.invalid/v1"}, **becomes)
     assert outcome.exit_code == 1
-    told = [line for line in outcome.log.splitlines() if "o answer came" in line]
-    assert f"from statsig.invalid, the host of `{setting}` (" in told[0]
-    assert "Name or service not known" in told[0]
+    warnings = [line for line in outcome.log.splitlines() if "o answer came" in line]
+    assert f"from statsig.invalid, the host of `{setting}` (" in warnings[0]
+    assert "Name or service not known" in warnings[0]
     assert outcome.errors.startswith("Statsig cannot be reached: ")
     assert f"statsig.invalid, the host of `{setting}` " in outcome.errors

@@ -134,7 +134,7 @@ def changes(seen):
 @pytest.mark.parametrize("stream", [pytest.param(stream, id=name) for name, stream in STREAMS.items()])
 @hypothesis.settings(max_examples=40)
 @given(rows=st.lists(records | plain_records, max_size=20), allows_none=st.booleans())
-def test_records_at_once_change_the_same_as_one_by_one(stream, rows, allows_none):
+def test_many_records_change_the_same_members_as_one_by_one(stream, rows, allows_none):
     together, seen_together = stream_of(settings(**stream), rejections=Rejections(allows_none=allows_none))
     singly, seen_singly = stream_of(settings(**stream), rejections=Rejections(allows_none=allows_none))
     stopped = []
@@ -157,7 +157,7 @@ OF_A_TABLE = reading({"properties": {name: {} for name in COLUMNS}})
 @pytest.mark.parametrize("stream", [pytest.param(stream, id=name) for name, stream in STREAMS.items()])
 @hypothesis.settings(max_examples=40)
 @given(rows=st.lists(plain_records, min_size=1) | st.lists(records, min_size=1, max_size=4))
-def test_rows_read_by_column_change_the_same_as_by_record(stream, rows):
+def test_rows_change_the_same_members_by_column_and_by_record(stream, rows):
     rows = [dict.fromkeys(COLUMNS) | row for row in rows]
     by_column, seen_by_column = stream_of(settings(**stream))
     by_record, seen_by_record = stream_of(settings(**stream))

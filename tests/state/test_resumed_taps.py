@@ -97,7 +97,7 @@ def test_the_next_night_begins_afresh_with_the_written_state(night, statsig, rem
     "proving",
     [pytest.param(ACTIVATED, id="to its end"), pytest.param(COUNTED, id="and counts rows", marks=pytest.mark.slow)],
 )
-def test_a_tap_that_resumes_all_the_same_removes_nobody(night, statsig, removed, config, at, proving):
+def test_a_tap_that_resumes_anyway_removes_nobody(night, statsig, removed, config, at, proving):
     activates, settings, _ = proving
     _, tap_state = night(settings=settings, activates=activates, last_row=at + 7, **config)
     done, _ = night(tap_state, settings=settings, activates=activates, **config)

@@ -52,7 +52,7 @@ def meltano_run(project, statsig):
     return run
 
 
-def test_a_killed_tap_removes_nobody_and_the_next_whole_run_strangers(meltano_run, statsig, removed):
+def test_strangers_are_removed_only_after_a_whole_run(meltano_run, statsig, removed):
     statsig.state.seed_segment("members", TABLE | STRANGERS)
 
     done, segment = meltano_run(row_count_field="row_count", last_row=24_000, then=True)
@@ -68,7 +68,7 @@ def test_a_killed_tap_removes_nobody_and_the_next_whole_run_strangers(meltano_ru
     assert segment["proof"] == "row_count"
 
 
-def test_apply_held_is_a_next_step_that_runs_only_if_the_tap_finished(meltano_run, statsig, removed):
+def test_the_apply_held_step_runs_only_if_the_tap_finished(meltano_run, statsig, removed):
     statsig.state.seed_segment("members", TABLE | STRANGERS)
 
     done, segment = meltano_run("statsig:apply-held", last_row=24_000)

@@ -23,15 +23,17 @@ DIGESTS = [bytes([number]) * DIGEST_BYTES for number in range(3)]
 
 
 @pytest.fixture
-def copying(store_url, clock, tmp_path):
-    """Open a copy of the store, as a dry run does; it is closed by the test."""
+def copies(tmp_path):
+    """Give a directory for copies."""
     directory = tmp_path / "copies"
     directory.mkdir()
+    return directory
 
-    def opened(url=store_url, project="a project"):
-        return closing(open_copy(url, directory, clock=clock, project=project, run_id="a dry run"))
 
-    return opened
+@pytest.fixture
+def copying(store_url, clock, copies):
+    """Open a copy of the store, as a dry run does; it is closed by the test."""
+    return lambda: closing(open_copy(store_url, copies, clock=clock, project="a project", run_id="a dry run"))
 
 
 @pytest.fixture
@@ -155,7 +157,7 @@ def test_a_store_of_another_version_is_refused(opening, copying, content, monkey
     assert content() == before
 
 
-def test_a_copy_has_all_that_a_killed_run_committed(tmp_path, clock):
+def test_a_copy_has_all_that_a_killed_run_committed(tmp_path, copies, clock):
     """The last commits are in SQLite's log beside the file."""
     url = f"sqlite:///{tmp_path / 'store.db'}"
     killed = (
@@ -166,9 +168,7 @@ def test_a_copy_has_all_that_a_killed_run_committed(tmp_path, clock):
     assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == 9
     before = {name: (tmp_path / name).read_bytes() for name in ("store.db", "store.db-wal")}
     assert before["store.db-wal"]
-    directory = tmp_path / "copies"
-    directory.mkdir()
-    with closing(open_copy(url, directory, clock=clock, project="a project", run_id="dry")) as copy:
+    with closing(open_copy(url, copies, clock=clock, project="a project", run_id="dry")) as copy:
         assert known(copy.members("vips")) == ["a"]
     assert before == {name: (tmp_path / name).read_bytes() for name in before}
 
@@ -180,13 +180,11 @@ def test_a_copy_has_all_that_a_killed_run_committed(tmp_path, clock):
         pytest.param(lambda path: path.mkdir(), "store_url", id="a directory"),
     ],
 )
-def test_an_unreadable_store_is_named_and_not_its_copy(tmp_path, clock, make, words):
+def test_an_unreadable_store_is_named_and_not_its_copy(tmp_path, copies, clock, make, words):
     path = tmp_path / "store.db"
     make(path)
-    directory = tmp_path / "copies"
-    directory.mkdir()
     with pytest.raises(StoreError, match=words) as caught:
-        open_copy(f"sqlite:///{path}", directory, clock=clock, project="p", run_id="r")
+        open_copy(f"sqlite:///{path}", copies, clock=clock, project="p", run_id="r")
     assert str(path) in str(caught.value)
     assert "copies" not in str(caught.value)
 

@@ -71,8 +71,8 @@ def take_away_all_locks(store_url):
 @segment_and_stream
 def test_a_second_run_waits_and_then_names_the_first(opening, clock, lock, error, heading):
     lock(opening(run_id="first"))
-    said = r" 'vips' is being synced by another run \(first, process \d+ on .*, since 2026-11-22T12:00:00"
-    with pytest.raises(error, match=said) as caught:
+    message = r" 'vips' is being synced by another run \(first, process \d+ on .*, since 2026-11-22T12:00:00"
+    with pytest.raises(error, match=message) as caught:
         lock(opening(run_id="second"))
     assert caught.value.heading is heading
     assert sum(clock.sleeps) == pytest.approx(PATIENCE)

@@ -90,19 +90,21 @@ def test_a_file_that_is_no_database_is_refused(path, file_url):
     assert "is not a SQLite database" in refusal(file_url)
 
 
-def test_a_truncated_file_is_refused(path, file_url):
-    with opened(file_url) as store:
-        store.members("vip").record_added([f"{number:05}" for number in range(50_000)])
+def truncate(path):
     os.truncate(path, path.stat().st_size // 2)
-    assert "is damaged" in refusal(file_url)
 
 
-def test_a_file_overwritten_in_the_middle_is_refused(path, file_url):
-    with opened(file_url) as store:
-        store.members("vip").record_added([f"{number:05}" for number in range(50_000)])
+def overwrite_the_middle(path):
     with path.open("r+b") as file:
         file.seek(path.stat().st_size // 2)
         file.write(b"\xff" * 20_000)
+
+
+@pytest.mark.parametrize("damage", [truncate, overwrite_the_middle])
+def test_a_damaged_file_is_refused(path, file_url, damage):
+    with opened(file_url) as store:
+        store.members("vip").record_added([f"{number:05}" for number in range(50_000)])
+    damage(path)
     assert "is damaged" in refusal(file_url)
 
 
