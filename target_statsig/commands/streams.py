@@ -112,7 +112,6 @@ class Streams:
         streams = list(self.segments.values())
         for stream in streams:
             stream.plan(self._run.sources.verdict(stream.stream))
-        self._run.progress_log.announce(sum(stream.requests for stream in streams))
         for stream in streams:
             stream.add()
         for stream in streams:

@@ -62,16 +62,6 @@ class ProgressLog:
             finally:
                 self._turn.release()
 
-    def announce(self, requests: int) -> None:
-        """Log the time that a large plan takes under the rate limits."""
-        seconds = self._seconds_for(requests) if requests else 0.0
-        if seconds > MINUTE:
-            logger.info(
-                "The segments need %s, which take about %s under `console_rate_limits`.",
-                counted(requests, "request"),
-                duration(seconds),
-            )
-
     def _show(self) -> None:
         now = self._clock.monotonic()
         elapsed, self._shown_at = now - self._shown_at, now

@@ -5,8 +5,6 @@ import threading
 
 import pytest
 
-from target_statsig.client.rate_limit import RateLimiter
-from target_statsig.config.settings import parse_rate_windows
 from target_statsig.reports import progress as progress_module
 from target_statsig.reports.progress import Progress, ProgressLog
 
@@ -105,19 +103,3 @@ def test_an_update_does_not_wait_for_that_of_another_thread(clock, lines):
     answer.set()
     thread.join(60)
     assert len(lines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("requests", "minutes"),
-    [
-        pytest.param(0, None, id="none"),
-        pytest.param(3, None, id="at once"),
-        pytest.param(4, "3 min", id="one window"),
-        pytest.param(7, "5 min", id="two windows"),
-    ],
-)
-def test_requests_for_more_than_a_minute_are_announced(clock, lines, requests, minutes):
-    limiter = RateLimiter(parse_rate_windows("3/2m"), clock)
-    ProgressLog(clock, list, limiter.seconds_for).announce(requests)
-    expected = [f"The segments need {requests} requests, which take about {minutes} under `console_rate_limits`."]
-    assert lines() == (expected if minutes else [])
