@@ -141,16 +141,14 @@ def _check_hold(baseline: Baseline, hold: Hold) -> None:
 
 def _count_held(baseline: Baseline, hold: Hold) -> int:
     """Return the number of held members; refuse if the list has changed."""
-    drift = baseline.drift() if hold.state is HoldState.HELD else None
-    if drift is not None:
+    if hold.state is HoldState.HELD and (drift := baseline.drift()) is not None:
         raise _changed(baseline.remote, drift)
-    members = baseline.ensure()
+    members = baseline.remote.counts.before = baseline.ensure()
     held = baseline.members.count_held(own_only=baseline.own_only)
     stay, expected = members - held, hold.members - hold.removals
     if stay != expected:
         drift = f"it has {counted(stay, 'member')} that are not held, but {expected:,} were expected"
         raise _changed(baseline.remote, drift)
-    baseline.remote.counts.before = members
     return held
 
 

@@ -97,8 +97,8 @@ def check_trial(settings: Settings, environ: Mapping[str, str]) -> None:
     if environ.get(TRIAL) and elsewhere:
         msg = (
             f"This command runs beside statsig-emulator ({TRIAL} is set), but {' and '.join(elsewhere)} would send it "
-            "elsewhere. To use the emulator, add `--config ENV`, which reads its addresses and keys from the "
-            f"environment. To send to Statsig, run the command without the emulator and unset {TRIAL}."
+            "elsewhere. Add `--config ENV`, which reads the emulator's addresses and keys. To send to Statsig, run it "
+            f"without the emulator and unset {TRIAL}."
         )
         raise SettingsError([msg])
 

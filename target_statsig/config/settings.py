@@ -13,20 +13,7 @@ from enum import StrEnum
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from target_statsig.config.choices import (
-    Compression,
-    DeletedRows,
-    EventPreset,
-    IdType,
-    InvalidEventName,
-    MetadataTypes,
-    NotifyOn,
-    ObjectType,
-    OnIncompleteStream,
-    RemovalScope,
-    SyncMode,
-    TimeUnit,
-)
+from target_statsig.config import choices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +52,7 @@ def setting(
 class StreamSettings:
     """One stream's settings, with the top level's defaults filled in."""
 
-    object_type: ObjectType = setting("What the stream's records become.", default=REQUIRED)
+    object_type: choices.ObjectType = setting("What the stream's records become.", default=REQUIRED)
     field_mapping: dict[str, Sources] = setting(
         "`{destination: source}`. A source is a column, a dotted path into an object column, or a list of those; "
         "the first that is present and not null counts.",
@@ -86,16 +73,16 @@ class StreamSettings:
         "Events, exposures: the column with the tier of each record. If it is null, `environment_tier` is used."
     )
     event_name: str | None = setting("Events: one name for every record of the stream.")
-    event_preset: EventPreset = setting(
+    event_preset: choices.EventPreset = setting(
         "Events: a set of renames. `segment` reads rows as Segment and RudderStack write them.",
-        default=EventPreset.NONE,
+        default=choices.EventPreset.NONE,
     )
     event_name_mapping: dict[str, str] = setting(
         "Events: `{source name: Statsig name}`. Overrides the preset.", default={}
     )
-    invalid_event_name: InvalidEventName = setting(
+    invalid_event_name: choices.InvalidEventName = setting(
         "Events: what to do with a name that Statsig would drop: reject the record, or replace the characters by `_`.",
-        default=InvalidEventName.REJECT,
+        default=choices.InvalidEventName.REJECT,
     )
     custom_ids: dict[str, Sources] = setting(
         "Events, exposures: `{Statsig ID type: source}`, sent as `user.customIDs`.", default={}
@@ -109,20 +96,20 @@ class StreamSettings:
         "Events: the columns that become metadata. `*`: every column that fills no other field; `[]`: none.",
         default=("*",),
     )
-    metadata_types: MetadataTypes = setting(
+    metadata_types: choices.MetadataTypes = setting(
         "Events: send metadata as `text`, or `typed`: numbers, booleans, objects and lists as they are.",
-        default=MetadataTypes.TEXT,
+        default=choices.MetadataTypes.TEXT,
     )
     experiment_name: str | None = setting("Exposures: the experiment of every record of the stream.")
     gate_name: str | None = setting("Exposures: the gate of every record of the stream, instead of an experiment.")
     metric_name: str | None = setting("Metrics: the metric of every record of the stream.")
     is_test: bool = setting("Metrics: mark the values as a test (`isTest`).", default=False)
-    deleted_rows: DeletedRows = setting(
+    deleted_rows: choices.DeletedRows = setting(
         "Events, exposures, metrics: skip a record marked `_sdc_deleted_at` or `_sdc_lsn_deleted_at`, or send it.",
-        default=DeletedRows.SKIP,
+        default=choices.DeletedRows.SKIP,
     )
-    time_unit: TimeUnit = setting(
-        "Events, exposures: the unit of a numeric time. `auto` guesses it from the size.", default=TimeUnit.AUTO
+    time_unit: choices.TimeUnit = setting(
+        "Events, exposures: the unit of a numeric time. `auto` guesses it from the size.", default=choices.TimeUnit.AUTO
     )
     dedupe: bool = setting(
         "Events, exposures, metrics: remember what was delivered and may come again, and skip it.", default=True
@@ -136,14 +123,14 @@ class StreamSettings:
     segment_id_field: str | None = setting(
         "Segments: the column that names the segment of each record, instead of `segment_id`."
     )
-    id_type: IdType = setting(
+    id_type: choices.IdType = setting(
         "Segments: the ID type of the segment. Metrics: the ID type of a record without `id_type`.",
-        default=IdType.USER_ID,
+        default=choices.IdType.USER_ID,
     )
     custom_id_type: str | None = setting(
         "Segments, metrics: with `id_type: custom_id`, the name of the Statsig ID type, and the default id column."
     )
-    sync_mode: SyncMode | None = setting(
+    sync_mode: choices.SyncMode | None = setting(
         "Segments (required): `add` the records' ids, `remove` them, or `mirror` the stream."
     )
     membership_field: str | None = setting(
@@ -170,10 +157,10 @@ class StreamSettings:
     segment_tags: tuple[str, ...] = setting(
         "Segments: the tags of a segment that `create_segment` creates.", default=()
     )
-    removal_scope: RemovalScope = setting(
+    removal_scope: choices.RemovalScope = setting(
         "Segments: a mirror removes `all` members that are not in the stream, or only its `own`, which this "
         "target added.",
-        default=RemovalScope.ALL,
+        default=choices.RemovalScope.ALL,
     )
     max_removal_percent: int = setting(
         "Segments: a mirror that would remove more than this share of a segment, and more than 10 members, "
@@ -189,10 +176,10 @@ class StreamSettings:
         "Segments: a column with the number of rows of the stream (`count(*) over ()`). The stream is complete "
         "if that many records came. If this is set, nothing else proves it."
     )
-    on_incomplete_stream: OnIncompleteStream = setting(
+    on_incomplete_stream: choices.OnIncompleteStream = setting(
         "Segments: what a mirror does if nothing proves that the tap finished: `hold` the removals, `remove` "
         "anyway, or `fail`.",
-        default=OnIncompleteStream.HOLD,
+        default=choices.OnIncompleteStream.HOLD,
     )
 
 
@@ -245,7 +232,9 @@ class Settings:
     max_parallel_requests: int = setting(
         "Largest number of requests to the events API at the same time.", default=8, bounds=(1, 64)
     )
-    compression: Compression = setting("Encoding of request bodies to the events API.", default=Compression.GZIP)
+    compression: choices.Compression = setting(
+        "Encoding of request bodies to the events API.", default=choices.Compression.GZIP
+    )
     batch_size_rows: int = setting(
         "Largest number of events, exposures or metric values in a request.", default=500, bounds=(1, 3000)
     )
@@ -277,8 +266,9 @@ class Settings:
     notify_url: str | None = setting(
         "POST the run report (JSON, with a sentence in `text`) to this address at the end of a run.", secret=True
     )
-    notify_on: NotifyOn = setting(
-        "Which runs to report to `notify_url`: those that failed or were interrupted, or all.", default=NotifyOn.FAILURE
+    notify_on: choices.NotifyOn = setting(
+        "Which runs to report to `notify_url`: those that failed or were interrupted, or all.",
+        default=choices.NotifyOn.FAILURE,
     )
     dry_run: bool = setting(
         "Read everything, change nothing, write no STATE, and show what a run would do.", default=False

@@ -120,12 +120,7 @@ def remarks(counts: ItemCounts) -> Iterator[tuple[str, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a dry run knows beside its counts.
-
-    Attributes:
-        waits: Seconds that all changes would wait, after those of earlier runs.
-        has_server_key: Whether `server_secret_key` is set; a dry run of events does not need it.
-    """
+    """What a dry run knows beside its counts: the seconds that all changes would wait, and whether it has a key."""
 
     waits: float
     has_server_key: bool
