@@ -286,9 +286,24 @@ def open_metrics(report: Mapping[str, Any], ended_at: float) -> str:
     since 1970.
     """
     families: dict[str, list[str]] = {}
-    for name, labels, value in _samples(report, ended_at):
+
+    def add(of: str, labels: Mapping[str, str], counts: Mapping[str, Any]) -> None:
         shown = ",".join(f'{label}="{text.translate(_LABEL_ESCAPES)}"' for label, text in labels.items())
-        families.setdefault(name, []).append(f"{name}{f'{{{shown}}}' if shown else ''} {value}")
+        for name, value in counts.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                family = f"{PREFIX}_{of}_{name}"
+                families.setdefault(family, []).append(f"{family}{f'{{{shown}}}' if shown else ''} {value}")
+
+    success = int(report["status"] == "complete")
+    times = {"seconds": report["seconds"], "ended_timestamp_seconds": round(ended_at, 3)}
+    add("run", {}, {"success": success, **times})
+    for stream, counts in report["streams"].items():
+        labels = {"stream": stream, "object_type": counts["object_type"]}
+        add("stream", labels, counts)
+        for reason, count in counts["reasons"].items():
+            add("stream", labels | {"reason": reason}, {"rejected_by_reason": count})
+        for segment, changes in counts.get("segments", {}).items():
+            add("segment", {"stream": stream, "segment": segment}, changes)
     lines = [line for name, samples in families.items() for line in (f"# TYPE {name} gauge", *samples)]
     return "\n".join([*lines, "# EOF", ""])
 
@@ -311,25 +326,6 @@ def _file_of(setting: str, path: str) -> Iterator[Path]:
     except OSError as error:
         msg = f"`{setting}` ({path}) cannot be written: {error.strerror}. The run itself is done."
         raise FatalRunError(msg, heading=Heading.REPORT) from error
-
-
-def _samples(report: Mapping[str, Any], ended_at: float) -> Iterator[tuple[str, dict[str, str], float]]:
-    yield f"{PREFIX}_run_success", {}, int(report["status"] == "complete")
-    yield f"{PREFIX}_run_seconds", {}, report["seconds"]
-    yield f"{PREFIX}_run_ended_timestamp_seconds", {}, round(ended_at, 3)
-    for stream, counts in report["streams"].items():
-        labels = {"stream": stream, "object_type": counts["object_type"]}
-        yield from _numbers("stream", labels, counts)
-        for reason, count in counts["reasons"].items():
-            yield f"{PREFIX}_stream_rejected_by_reason", labels | {"reason": reason}, count
-        for segment, changes in counts.get("segments", {}).items():
-            yield from _numbers("segment", {"stream": stream, "segment": segment}, changes)
-
-
-def _numbers(of: str, labels: dict[str, str], counts: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], float]]:
-    for name, value in counts.items():
-        if isinstance(value, int) and not isinstance(value, bool):
-            yield f"{PREFIX}_{of}_{name}", labels, value
 
 
 def notification(report: Mapping[str, Any]) -> bytes:
