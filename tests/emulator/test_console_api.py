@@ -5,22 +5,16 @@ from __future__ import annotations
 from time import tzset
 
 import pytest
-import requests
 
 from target_statsig.config.settings import RateWindow
 from target_statsig.emulator import console_api
-
-
-def call(statsig, method, path, ids=None, *, json=None, key=None):
-    headers = {"STATSIG-API-KEY": statsig.console_api_key if key is None else key}
-    body = json if ids is None else {"ids": ids}
-    return requests.request(method, f"{statsig.console_url}/{path}", json=body, headers=headers, timeout=10)
+from tests.emulator.calls import call_console, call_events
 
 
 def read_all(statsig, segment_id, limit):
     ids, page = [], 1
     while True:
-        content = call(statsig, "GET", f"segments/{segment_id}/id_list?limit={limit}&page={page}").json()
+        content = call_console(statsig, "GET", f"segments/{segment_id}/id_list?limit={limit}&page={page}").json()
         ids += content["data"]["ids"]
         page += 1
         if content["pagination"]["nextPage"] is None:
@@ -31,8 +25,8 @@ def test_adding_and_removing_members_is_idempotent(statsig):
     statsig.state.seed_segment("vip_users", ["a", "b"])
 
     for _ in range(2):
-        assert call(statsig, "PATCH", "segments/vip_users/id_list", ["b", "c"]).status_code == 200
-        assert call(statsig, "DELETE", "segments/vip_users/id_list", ["a", "z"]).status_code == 200
+        assert call_console(statsig, "PATCH", "segments/vip_users/id_list", ["b", "c"]).status_code == 200
+        assert call_console(statsig, "DELETE", "segments/vip_users/id_list", ["a", "z"]).status_code == 200
 
     assert statsig.state.ids("vip_users") == {"b", "c"}
     history = statsig.state.segments["vip_users"].history
@@ -47,7 +41,7 @@ def test_adding_and_removing_members_is_idempotent(statsig):
 def test_an_id_in_the_path_is_percent_decoded(statsig):
     statsig.state.seed_segment("vip users/2", ["a"])
 
-    assert call(statsig, "GET", "segments/vip%20users%2F2").json()["data"]["id"] == "vip users/2"
+    assert call_console(statsig, "GET", "segments/vip%20users%2F2").json()["data"]["id"] == "vip users/2"
 
 
 @pytest.mark.parametrize(
@@ -66,7 +60,7 @@ def test_a_path_is_split_into_id_and_route(path, split):
 def test_a_segment_has_a_type_and_a_count(statsig):
     statsig.state.seed_segment("devices", ["a", "b"], segment_type="user_store_id_list", id_type="stableID")
 
-    data = call(statsig, "GET", "segments/devices").json()["data"]
+    data = call_console(statsig, "GET", "segments/devices").json()["data"]
 
     assert (data["type"], data["idType"], data["count"]) == ("user_store_id_list", "stableID", 2)
 
@@ -81,7 +75,7 @@ def test_a_segment_has_a_type_and_a_count(statsig):
     ],
 )
 def test_a_missing_segment_is_404_with_statsig_s_message(statsig, method, path):
-    answer = call(statsig, method, path, ["a"])
+    answer = call_console(statsig, method, path, ["a"])
 
     assert (answer.status_code, answer.json()) == (404, {"status": 404, "message": "Segment not found"})
 
@@ -91,7 +85,7 @@ def test_lists_are_read_in_pages_of_limited_size(statsig_factory):
     statsig.state.seed_segment("vip_users", [f"u{n}" for n in range(8)])
 
     assert read_all(statsig, "vip_users", 100) == [f"u{n}" for n in range(8)]
-    pagination = call(statsig, "GET", "segments/vip_users/id_list?limit=100&page=2").json()["pagination"]
+    pagination = call_console(statsig, "GET", "segments/vip_users/id_list?limit=100&page=2").json()["pagination"]
     assert pagination["itemsPerPage"] == 3
     assert pagination["pageNumber"] == 2
     assert pagination["totalItems"] == 8
@@ -102,7 +96,7 @@ def test_lists_are_read_in_pages_of_limited_size(statsig_factory):
 def test_a_page_past_the_end_is_empty(statsig):
     statsig.state.seed_segment("vip_users", ["a"])
 
-    content = call(statsig, "GET", "segments/vip_users/id_list?page=2").json()
+    content = call_console(statsig, "GET", "segments/vip_users/id_list?page=2").json()
 
     assert content["data"]["ids"] == []
     assert content["pagination"]["nextPage"] is None
@@ -112,7 +106,7 @@ def test_a_page_past_the_end_is_empty(statsig):
 def test_an_invalid_page_is_400(statsig, query):
     statsig.state.seed_segment("vip_users", ["a"])
 
-    assert call(statsig, "GET", f"segments/vip_users/id_list?{query}").status_code == 400
+    assert call_console(statsig, "GET", f"segments/vip_users/id_list?{query}").status_code == 400
 
 
 def test_ids_may_be_joined_by_commas_and_repeated(statsig_factory):
@@ -126,12 +120,12 @@ def test_each_type_of_list_has_its_own_calls(statsig):
     statsig.state.seed_segment("plain")
     statsig.state.seed_segment("stored", segment_type="user_store_id_list")
 
-    answer = call(statsig, "PATCH", "segments/stored/id_list", ["a"])
+    answer = call_console(statsig, "PATCH", "segments/stored/id_list", ["a"])
     assert answer.status_code == 400
     assert "Segment must be of type 'id_list'" in answer.json()["message"]
-    assert call(statsig, "PATCH", "segments/plain/add_ids", ["a"]).status_code == 400
-    assert call(statsig, "PATCH", "segments/stored/add_ids", ["a", "b"]).status_code == 200
-    assert call(statsig, "PATCH", "segments/stored/remove_ids", ["a"]).status_code == 200
+    assert call_console(statsig, "PATCH", "segments/plain/add_ids", ["a"]).status_code == 400
+    assert call_console(statsig, "PATCH", "segments/stored/add_ids", ["a", "b"]).status_code == 200
+    assert call_console(statsig, "PATCH", "segments/stored/remove_ids", ["a"]).status_code == 200
     assert statsig.state.ids("stored") == {"b"}
 
 
@@ -147,8 +141,8 @@ def test_too_many_ids_are_400(statsig, segment, path, most):
     statsig.state.seed_segment("stored", segment_type="user_store_id_list")
     ids = [str(n) for n in range(most + 1)]
 
-    assert call(statsig, "PATCH", path, ids).status_code == 400
-    assert call(statsig, "PATCH", path, ids[:-1]).status_code == 200
+    assert call_console(statsig, "PATCH", path, ids).status_code == 400
+    assert call_console(statsig, "PATCH", path, ids[:-1]).status_code == 200
     assert len(statsig.state.ids(segment)) == most
 
 
@@ -157,20 +151,22 @@ def test_the_number_of_ids_of_a_project_is_limited(statsig, monkeypatch):
     statsig.state.seed_segment("vip_users", ["a"])
     statsig.state.seed_segment("beta", ["b"])
 
-    assert call(statsig, "PATCH", "segments/beta/id_list", ["b", "c"]).status_code == 200
-    assert call(statsig, "PATCH", "segments/beta/id_list", ["d"]).status_code == 400
-    assert call(statsig, "DELETE", "segments/beta/id_list", ["b"]).status_code == 200
-    assert call(statsig, "PATCH", "segments/beta/id_list", ["d"]).status_code == 200
+    assert call_console(statsig, "PATCH", "segments/beta/id_list", ["b", "c"]).status_code == 200
+    assert call_console(statsig, "PATCH", "segments/beta/id_list", ["d"]).status_code == 400
+    assert call_console(statsig, "DELETE", "segments/beta/id_list", ["b"]).status_code == 200
+    assert call_console(statsig, "PATCH", "segments/beta/id_list", ["d"]).status_code == 200
 
 
 def test_ids_must_be_strings(statsig):
     statsig.state.seed_segment("vip_users")
 
-    assert call(statsig, "PATCH", "segments/vip_users/id_list", [1]).status_code == 400
+    assert call_console(statsig, "PATCH", "segments/vip_users/id_list", [1]).status_code == 400
 
 
 def test_a_created_segment_is_empty(statsig):
-    answer = call(statsig, "POST", "segments", json={"name": "VIP users", "type": "id_list", "idType": "stableID"})
+    answer = call_console(
+        statsig, "POST", "segments", body={"name": "VIP users", "type": "id_list", "idType": "stableID"}
+    )
 
     assert answer.status_code == 201
     assert answer.json()["data"]["id"] == "vip_users"
@@ -191,14 +187,14 @@ def test_a_created_segment_is_empty(statsig):
 def test_a_segment_that_cannot_be_created_is_400(statsig, body):
     statsig.state.seed_segment("vip_users")
 
-    assert call(statsig, "POST", "segments", json=body).status_code == 400
+    assert call_console(statsig, "POST", "segments", body=body).status_code == 400
 
 
 def test_segments_and_unit_id_types_are_listed(statsig):
     statsig.state.seed_segment("vip_users", id_type="companyID")
 
-    segments = call(statsig, "GET", "segments").json()["data"]
-    types = call(statsig, "GET", "unit_id_types").json()["data"]
+    segments = call_console(statsig, "GET", "segments").json()["data"]
+    types = call_console(statsig, "GET", "unit_id_types").json()["data"]
 
     assert [segment["id"] for segment in segments] == ["vip_users"]
     assert [kind["name"] for kind in types] == ["userID", "stableID", "companyID"]
@@ -209,7 +205,7 @@ def test_segments_and_unit_id_types_are_listed(statsig):
     [("", "was sent."), ("secret-emulator", "Key ended in ator."), ("client-1", "Key ended in nt-1.")],
 )
 def test_the_console_api_requires_the_console_key(statsig, key, ending):
-    answer = call(statsig, "GET", "segments", key=key)
+    answer = call_console(statsig, "GET", "segments", key=key)
 
     assert answer.status_code == 401
     assert "CONSOLE key" in answer.json()["message"]
@@ -223,7 +219,7 @@ def test_refused_requests_count_towards_the_quota(statsig_factory):
 
     def attempt(seconds):
         now[0] = seconds
-        response = call(statsig, "PATCH", "segments/vip_users/id_list", ["a"])
+        response = call_console(statsig, "PATCH", "segments/vip_users/id_list", ["a"])
         return response.status_code, response.headers.get("Retry-After")
 
     assert [attempt(0), attempt(0)] == [(200, None), (200, None)]
@@ -236,20 +232,22 @@ def test_the_quota_of_lists_is_separate(statsig_factory):
     statsig = statsig_factory(clock=lambda: 0.0, id_list_windows=(RateWindow(1, 10),))
     new = ({"name": name, "type": "id_list"} for name in ("vip_users", "beta"))
 
-    assert [call(statsig, "POST", "segments", json=one).status_code for one in new] == [201, 201]
-    assert [call(statsig, "PATCH", "segments/beta/id_list", ["a"]).status_code for _ in range(2)] == [200, 429]
+    assert [call_console(statsig, "POST", "segments", body=one).status_code for one in new] == [201, 201]
+    assert [call_console(statsig, "PATCH", "segments/beta/id_list", ["a"]).status_code for _ in range(2)] == [
+        200,
+        429,
+    ]
 
 
 def log_events(statsig, *events):
     body = {"events": [{"user": {"userID": "u1"}, **event} for event in events]}
-    headers = {"statsig-api-key": statsig.server_secret_key}
-    assert requests.post(f"{statsig.events_url}/log_event", json=body, headers=headers, timeout=10).status_code == 202
+    assert call_events(statsig, body).status_code == 202
 
 
 def test_events_of_a_name_are_listed_newest_first(statsig):
     first = {"eventName": "Plan Upgraded", "time": 1_720_567_904_601, "value": 12, "metadata": {"plan": "pro"}}
     log_events(statsig, first, {"eventName": "login"}, {"eventName": "Plan Upgraded"})
-    content = call(statsig, "GET", "events/Plan%20Upgraded?limit=1&page=2").json()
+    content = call_console(statsig, "GET", "events/Plan%20Upgraded?limit=1&page=2").json()
     assert content["data"] == [
         {
             "timestamp": "1720567904601",
@@ -278,36 +276,34 @@ def in_tokyo(monkeypatch):
 def test_event_times_are_listed_in_unix_milliseconds(statsig, time):
     log_events(statsig, {"eventName": "login", "time": time})
 
-    assert call(statsig, "GET", "events/login").json()["data"][0]["timestamp"] == "1793491200000"
+    assert call_console(statsig, "GET", "events/login").json()["data"][0]["timestamp"] == "1793491200000"
 
 
 def test_only_the_newest_events_are_listed(statsig, monkeypatch):
     monkeypatch.setattr(console_api, "MAX_LISTED_EVENTS", 2)
     log_events(statsig, *({"eventName": "login", "value": value} for value in (1, 2, 3)))
 
-    assert [event["value"] for event in call(statsig, "GET", "events/login").json()["data"]] == ["3", "2"]
+    assert [event["value"] for event in call_console(statsig, "GET", "events/login").json()["data"]] == ["3", "2"]
 
 
 def test_events_that_statsig_drops_are_not_listed(statsig):
     log_events(statsig, {"eventName": "a|b"})
-    assert call(statsig, "GET", "events/a%7Cb").json()["data"] == []
+    assert call_console(statsig, "GET", "events/a%7Cb").json()["data"] == []
 
 
 def test_listing_events_requires_the_console_key(statsig):
-    assert call(statsig, "GET", "events/login", key="console-another").status_code == 401
+    assert call_console(statsig, "GET", "events/login", key="console-another").status_code == 401
 
 
 def log_exposures(statsig, *exposures):
     body = {"exposures": [{"user": {"userID": "u1"}, "group": "a", **exposure} for exposure in exposures]}
-    headers = {"statsig-api-key": statsig.server_secret_key}
-    url = f"{statsig.events_url}/log_custom_exposure"
-    assert requests.post(url, json=body, headers=headers, timeout=10).status_code == 202
+    assert call_events(statsig, body, "log_custom_exposure").status_code == 202
 
 
 def test_exposures_are_counted_by_experiment_and_gate(statsig):
     gate = {"gateName": "checkout", "passes": True}
     log_exposures(statsig, {"experimentName": "checkout"}, {"experimentName": "b c"}, gate, {**gate, "passes": False})
-    content = call(
+    content = call_console(
         statsig, "GET", "exposure_count?experiments=checkout&experiments=b%20c&gates=checkout&gates=d"
     ).json()
     assert content["message"] == "Exposure count fetched successfully."
@@ -324,11 +320,11 @@ def test_exposures_are_counted_for_a_day_and_for_a_week(statsig_factory):
     log_exposures(statsig, {"experimentName": "a"})
     for days, counted in ((0.9, (1, 1)), (1.1, (0, 1)), (7.1, (0, 0))):
         now[0] = 1e9 + days * 86_400
-        (count,) = call(statsig, "GET", "exposure_count?experiments=a").json()["data"]["experiments"]
+        (count,) = call_console(statsig, "GET", "exposure_count?experiments=a").json()["data"]["experiments"]
         assert (count["pastDay"], count["past7Days"]) == counted
 
 
 def test_exposure_counts_take_25_names_and_the_console_key(statsig):
     many = "&".join(f"gates=g{number}" for number in range(26))
-    assert call(statsig, "GET", f"exposure_count?{many}").status_code == 400
-    assert call(statsig, "GET", "exposure_count", key="console-another").status_code == 401
+    assert call_console(statsig, "GET", f"exposure_count?{many}").status_code == 400
+    assert call_console(statsig, "GET", "exposure_count", key="console-another").status_code == 401

@@ -8,8 +8,9 @@ import json
 import pytest
 import requests
 
-EVENT = {"eventName": "purchase", "time": 1_700_000_000_000, "user": {"userID": "u1"}, "value": 89.99}
+from tests.emulator.calls import call_events
 
+EVENT = {"eventName": "purchase", "time": 1_700_000_000_000, "user": {"userID": "u1"}, "value": 89.99}
 
 EXPOSURE = {"experimentName": "checkout", "group": "Test", "time": 1_700_000_000_000, "user": {"userID": "u1"}}
 
@@ -26,14 +27,8 @@ METRIC = {"user_id": "u1", "id_type": "user_id", "metric_name": "net_revenue", "
 RATIO = {"user_id": "c1", "id_type": "companyID", "metric_name": "basket", "numerator": 3, "denominator": 15}
 
 
-def post(statsig, body, call="log_event", **headers):
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    headers = {"statsig-api-key": statsig.server_secret_key} | headers
-    return requests.post(f"{statsig.events_url}/{call}", data=data, headers=headers, timeout=10)
-
-
 def test_an_event_is_kept_as_it_was_sent(statsig):
-    answer = post(statsig, {"events": [EVENT]})
+    answer = call_events(statsig, {"events": [EVENT]})
 
     assert (answer.status_code, answer.json()) == (202, {"success": True})
     assert statsig.state.events == [EVENT]
@@ -42,7 +37,7 @@ def test_an_event_is_kept_as_it_was_sent(statsig):
 def test_a_gzip_body_is_decompressed(statsig):
     body = gzip.compress(json.dumps({"events": [EVENT]}).encode())
 
-    assert post(statsig, body, **{"content-encoding": "gzip"}).status_code == 202
+    assert call_events(statsig, body, **{"content-encoding": "gzip"}).status_code == 202
     assert statsig.state.events == [EVENT]
     assert statsig.state.requests[0].size == len(body)
 
@@ -56,7 +51,7 @@ def test_a_gzip_body_is_decompressed(statsig):
     ],
 )
 def test_a_body_that_cannot_be_decompressed_is_refused(statsig, body, encoding):
-    assert post(statsig, body, **{"content-encoding": encoding}).status_code == 400
+    assert call_events(statsig, body, **{"content-encoding": encoding}).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -81,7 +76,7 @@ def test_a_body_that_cannot_be_decompressed_is_refused(statsig, body, encoding):
     ],
 )
 def test_an_invalid_body_is_refused_as_a_whole(statsig, body):
-    assert post(statsig, body).status_code == 400
+    assert call_events(statsig, body).status_code == 400
     assert statsig.state.events == []
     assert "Invalid request body" in statsig.state.requests[0].note
 
@@ -91,8 +86,8 @@ def without(item, *keys, **more):
 
 
 def test_exposures_and_metrics_are_kept_as_they_were_sent(statsig):
-    assert post(statsig, {"exposures": [EXPOSURE, CHECK]}, "log_custom_exposure").status_code == 202
-    assert post(statsig, {"metrics": [METRIC, RATIO], "isTest": True}, "log_custom_metric").status_code == 202
+    assert call_events(statsig, {"exposures": [EXPOSURE, CHECK]}, "log_custom_exposure").status_code == 202
+    assert call_events(statsig, {"metrics": [METRIC, RATIO], "isTest": True}, "log_custom_metric").status_code == 202
 
     assert statsig.state.items("exposures") == [EXPOSURE, CHECK]
     assert statsig.state.items("metrics") == [METRIC, RATIO]
@@ -118,7 +113,7 @@ def test_exposures_and_metrics_are_kept_as_they_were_sent(statsig):
 def test_exposures_that_are_only_counted_are_not_kept(statsig_factory):
     statsig = statsig_factory(keep_events="counts")
 
-    post(statsig, {"exposures": [EXPOSURE] * 3}, "log_custom_exposure")
+    call_events(statsig, {"exposures": [EXPOSURE] * 3}, "log_custom_exposure")
 
     assert statsig.state.items("exposures") == []
     assert statsig.state.logs["exposures"].count == 3
@@ -145,7 +140,7 @@ def test_exposures_that_are_only_counted_are_not_kept(statsig_factory):
 )
 # Statsig's SDKs send such nulls.
 def test_optional_members_may_be_null(statsig, call, body):
-    assert post(statsig, body, call).status_code == 202
+    assert call_events(statsig, body, call).status_code == 202
 
 
 @pytest.mark.parametrize(
@@ -172,7 +167,7 @@ def test_optional_members_may_be_null(statsig, call, body):
 def test_an_invalid_item_refuses_its_whole_request(statsig, call, items, item):
     valid = EXPOSURE if items == "exposures" else METRIC
 
-    assert post(statsig, {items: [valid, item]}, call).status_code == 400
+    assert call_events(statsig, {items: [valid, item]}, call).status_code == 400
     assert statsig.state.logs[items].count == 0
 
 
@@ -185,7 +180,7 @@ def test_an_invalid_item_refuses_its_whole_request(statsig, call, items, item):
     ],
 )
 def test_the_events_api_requires_the_server_secret_key(statsig, key, part):
-    answer = post(statsig, {"events": [EVENT]}, **{"statsig-api-key": key})
+    answer = call_events(statsig, {"events": [EVENT]}, **{"statsig-api-key": key})
 
     assert answer.status_code == 401
     assert part in answer.json()["message"]
@@ -194,32 +189,32 @@ def test_the_events_api_requires_the_server_secret_key(statsig, key, part):
 def test_events_with_forbidden_names_are_accepted_and_dropped(statsig):
     names = ["ok", "a{b", "50%", 'say "x"', "two\nlines", "statsig::gate_exposure"]
 
-    assert post(statsig, {"events": [EVENT | {"eventName": name} for name in names]}).status_code == 202
+    assert call_events(statsig, {"events": [EVENT | {"eventName": name} for name in names]}).status_code == 202
     assert [event["eventName"] for event in statsig.state.events] == ["ok"]
     assert {name for name, _ in statsig.state.logs["events"].dropped} == set(names[1:])
 
 
 def test_too_many_events_are_413(statsig):
-    assert post(statsig, {"events": [EVENT] * 3_001}).status_code == 413
-    assert post(statsig, {"events": [EVENT] * 3_000}).status_code == 202
+    assert call_events(statsig, {"events": [EVENT] * 3_001}).status_code == 413
+    assert call_events(statsig, {"events": [EVENT] * 3_000}).status_code == 202
 
 
 def test_a_body_over_10_mb_is_accepted_and_dropped(statsig):
     body = {"events": [EVENT | {"metadata": {"text": "x" * 10_000_000}}]}
 
-    assert post(statsig, body).status_code == 202
+    assert call_events(statsig, body).status_code == 202
     assert statsig.state.events == []
     assert "10,000,000 bytes" in statsig.state.requests[0].note
 
 
 def test_a_wrong_event_count_is_refused(statsig):
-    assert post(statsig, {"events": [EVENT]}, **{"statsig-event-count": "2"}).status_code == 400
+    assert call_events(statsig, {"events": [EVENT]}, **{"statsig-event-count": "2"}).status_code == 400
 
 
 @pytest.mark.parametrize(("keep", "kept"), [("all", 4), ("samples", 2), ("counts", 0)])
 def test_keep_events_decides_which_events_are_kept(statsig_factory, keep, kept):
     statsig = statsig_factory(keep_events=keep)
-    post(statsig, {"events": [EVENT, EVENT, EVENT, EVENT | {"eventName": "other"}]})
+    call_events(statsig, {"events": [EVENT, EVENT, EVENT, EVENT | {"eventName": "other"}]})
 
     assert len(statsig.state.events) == kept
     assert statsig.state.logs["events"].count == 4

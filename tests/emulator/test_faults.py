@@ -11,6 +11,7 @@ import requests
 from target_statsig.emulator import events_of
 from target_statsig.emulator.faults import Fault, Faults
 from target_statsig.emulator.http_server import Request
+from tests.emulator.calls import call_console, call_events
 
 EVENTS = Request("POST", "/v1/log_event", body=b'{"events": [{"eventName": "ok"}, {"eventName": "poison_1"}]}')
 IDS = Request("PATCH", "/console/v1/segments/vip_users/id_list", body=b'{"ids": ["a"]}')
@@ -119,15 +120,12 @@ def test_cleared_faults_do_not_act():
 BODY = {"events": [{"eventName": "ok", "user": {"userID": "u1"}}]}
 
 
-def send(statsig, body=BODY, timeout=10):
-    headers = {"statsig-api-key": statsig.server_secret_key}
-    return requests.post(f"{statsig.events_url}/log_event", json=body, headers=headers, timeout=timeout)
+def send(statsig, body=BODY):
+    return call_events(statsig, body)
 
 
-def change(statsig, ids=("a",), segment="vip_users", method="PATCH"):
-    headers = {"STATSIG-API-KEY": statsig.console_api_key}
-    url = f"{statsig.console_url}/segments/{segment}/id_list"
-    return requests.request(method, url, json={"ids": list(ids)}, headers=headers, timeout=10)
+def change(statsig, method="PATCH"):
+    return call_console(statsig, method, "segments/vip_users/id_list", ["a"])
 
 
 def test_a_fault_answers_a_status_with_retry_after(statsig):
@@ -220,10 +218,8 @@ def test_a_fault_may_change_a_list_between_its_pages(statsig_factory):
     statsig = statsig_factory(page_size=2)
     statsig.state.seed_segment("vip_users", ["b", "c", "d", "e"])
     statsig.faults.add(method="GET", path="*/id_list", skip=1, times=1, adds=("a",), removes=("e",))
-    headers = {"STATSIG-API-KEY": statsig.console_api_key}
-    url = f"{statsig.console_url}/segments/vip_users/id_list"
 
-    pages = [requests.get(f"{url}?page={n}", headers=headers, timeout=10).json() for n in (1, 2)]
+    pages = [call_console(statsig, "GET", f"segments/vip_users/id_list?page={n}").json() for n in (1, 2)]
 
     assert [page["data"]["ids"] for page in pages] == [["b", "c"], ["c", "d"]]
     assert statsig.state.ids("vip_users") == {"a", "b", "c", "d"}

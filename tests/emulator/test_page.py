@@ -7,20 +7,17 @@ import requests
 
 from target_statsig.emulator import Fault, StatsigEmulator
 from target_statsig.emulator.state import Segment
+from tests.emulator.calls import call_console, call_events
 
 EVENT = {"eventName": "purchase", "user": {"userID": "u1"}, "value": 89.99}
 
 
 def send(statsig, *events):
-    headers = {"statsig-api-key": statsig.server_secret_key}
-    url = f"{statsig.events_url}/log_event"
-    return requests.post(url, json={"events": events}, headers=headers, timeout=10).status_code
+    call_events(statsig, {"events": events})
 
 
 def change(statsig, segment, ids):
-    headers = {"statsig-api-key": statsig.console_api_key}
-    url = f"{statsig.console_url}/segments/{segment}/id_list"
-    return requests.patch(url, json={"ids": ids}, headers=headers, timeout=10).status_code
+    return call_console(statsig, "PATCH", f"segments/{segment}/id_list", ids).status_code
 
 
 def get_page_data(statsig, call=".json", **query):
@@ -123,14 +120,12 @@ def test_an_unknown_run_has_no_samples_and_no_users(statsig, run):
 
 
 def get_segment(statsig, segment):
-    headers = {"statsig-api-key": statsig.console_api_key}
-    return requests.get(f"{statsig.console_url}/segments/{segment}", headers=headers, timeout=10).status_code
+    return call_console(statsig, "GET", f"segments/{segment}").status_code
 
 
 def create_segment(statsig, segment):
-    headers = {"statsig-api-key": statsig.console_api_key}
     body = {"id": segment, "name": segment, "type": "id_list"}
-    return requests.post(f"{statsig.console_url}/segments", json=body, headers=headers, timeout=10).status_code
+    return call_console(statsig, "POST", "segments", body=body).status_code
 
 
 def test_a_404_before_a_segment_is_created_is_no_refusal(statsig):
