@@ -22,7 +22,7 @@ from target_statsig.events import stream as event_stream
 from target_statsig.store.store import Store
 from tests.browser import browser, page, violations
 from tests.command import Command
-from tests.fakes import FakeClock, WaitlessClock, WorkersInHere
+from tests.fakes import FakeClock, InProcessWorkers, WaitlessClock
 from tests.postgres import connection, postgres_url
 from tests.singer import TargetRunner
 
@@ -113,7 +113,7 @@ def run_target(request, monkeypatch, statsig, tmp_path, capsys, caplog):
     """Run targets within this process; signal handlers are restored after the test."""
     if request.param:
         monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
-        monkeypatch.setattr("target_statsig.commands.run.Workers", WorkersInHere)
+        monkeypatch.setattr("target_statsig.commands.run.Workers", InProcessWorkers)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     caplog.set_level(logging.DEBUG)
     yield TargetRunner(statsig, tmp_path, capsys, caplog)

@@ -133,7 +133,7 @@ def answer(status: int = 200, body: object = None, headers: Iterable[tuple[str, 
     return Response(status, dict(headers), body if isinstance(body, bytes) else msgspec.json.encode(body))
 
 
-class WorkersInHere(Workers):
+class InProcessWorkers(Workers):
     """A worker within this process; tasks and results are pickled as between processes."""
 
     def __init__(self):

@@ -20,7 +20,7 @@ from target_statsig.events.items import EVENTS
 from target_statsig.events.remembered import digests_of
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.store.ledger import NoLedger, StreamLedger, each
-from tests.fakes import NOON, FakeClock, WorkersInHere, answer, events_client
+from tests.fakes import NOON, FakeClock, InProcessWorkers, answer, events_client
 from tests.mapped import columns_of
 
 NOW_MS = int(NOON * 1000)
@@ -131,7 +131,7 @@ def line(row):
 
 def stream(rows=500, size=1_000_000, **settings):
     settings = StreamSettings(ObjectType.EVENT, **settings)
-    bounds, workers = Bounds(rows, size), WorkersInHere()
+    bounds, workers = Bounds(rows, size), InProcessWorkers()
     return Delivery("orders", settings, EVENTS, bounds, RefusalStreak(), workers, client_of(Statsig()), NoLedger())
 
 

@@ -19,7 +19,7 @@ from target_statsig.client.http import HttpTransport
 from target_statsig.commands.run import Run
 from target_statsig.events import stream as event_stream
 from target_statsig.target import TargetStatsig
-from tests.fakes import WorkersInHere
+from tests.fakes import InProcessWorkers
 from tests.items import ITEM_SAMPLES
 from tests.singer import TargetRunner, activate_version, record, schema, state
 
@@ -304,7 +304,7 @@ def run(request, statsig, tmp_path, capsys, caplog, monkeypatch, waits_take_no_t
     in_a_worker = request.node.callspec.params["flow"].in_a_worker
     if in_a_worker:
         monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
-        monkeypatch.setattr("target_statsig.commands.run.Workers", WorkersInHere)
+        monkeypatch.setattr("target_statsig.commands.run.Workers", InProcessWorkers)
     yield TargetRunner(statsig, tmp_path, capsys, caplog)
     for number, handler in handlers.items():
         signal.signal(number, handler)

@@ -17,7 +17,7 @@ from target_statsig.reports.report import MappingWarnings
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.store.ledger import NoLedger
 from tests.events.statsig_schema import BODIES
-from tests.fakes import NOON, FakeClock, FakeTransport, WorkersInHere, answer, events_client
+from tests.fakes import NOON, FakeClock, FakeTransport, InProcessWorkers, answer, events_client
 from tests.items import ITEM_SAMPLES, item_types
 from tests.mapped import columns_of
 
@@ -35,7 +35,7 @@ def send(stream, rows, *answers):
     reader = RecordReader("rows", "rows", {"properties": {}}, (), validates=True)
     settings = StreamSettings(object_type, **settings)
     # As in another process: the mapping of each object type has to be pickled.
-    workers, refusals = WorkersInHere(), RefusalStreak()
+    workers, refusals = InProcessWorkers(), RefusalStreak()
     delivery = Delivery("rows", settings, ITEM_TYPES[object_type], bounds, refusals, workers, client, NoLedger())
     preparation = delivery.preparation(reader, None)
     lines = [json.dumps({"type": "RECORD", "stream": "rows", "record": row}).encode() + b"\n" for row in rows]

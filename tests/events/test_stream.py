@@ -17,7 +17,7 @@ from target_statsig.reports.report import ItemCounts, RunReport
 from target_statsig.singer.records import Batch, Reading, RecordReader
 from target_statsig.singer.state import StateGate
 from target_statsig.store.ledger import NoLedger
-from tests.fakes import FakeClock, FakeTransport, WorkersInHere, answer, events_client
+from tests.fakes import FakeClock, FakeTransport, InProcessWorkers, answer, events_client
 
 LINE = b'{"type":"RECORD","stream":"orders","record":{"event":"order","user_id":"u1"}}\n'
 WITHOUT_USER = b'{"type":"RECORD","stream":"orders","record":{"event":"order","user_id":null}}\n'
@@ -69,7 +69,7 @@ def run(pool):
     return SimpleNamespace(
         events_client=client,
         pool=pool,
-        workers=WorkersInHere(),
+        workers=InProcessWorkers(),
         bounds=Bounds(3, 1_000),
         refusals=defaultdict(RefusalStreak),
         gate=StateGate(lambda state, _: states.append(state)),

@@ -22,7 +22,7 @@ from target_statsig.events.workers import Task, Workers
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.target import TargetStatsig
 from tests.command import PATIENCE
-from tests.fakes import WorkersInHere
+from tests.fakes import InProcessWorkers
 from tests.singer import Blocks, record, schema, state, to_lines
 
 NOW = 1_717_632_000_000
@@ -68,7 +68,7 @@ def forbid_this_process(monkeypatch):
 def prepared_by_a_worker(monkeypatch):
     """Let a worker prepare every batch of a run."""
     monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
-    monkeypatch.setattr("target_statsig.commands.run.Workers", WorkersInHere)
+    monkeypatch.setattr("target_statsig.commands.run.Workers", InProcessWorkers)
 
 
 def wait_until_ready(workers):
@@ -261,7 +261,7 @@ def test_a_run_continues_when_its_worker_stops_answering(run_target, statsig, mo
 
 def test_a_new_schema_applies_to_the_records_behind_it(run_target, statsig, monkeypatch):
     monkeypatch.setattr(event_stream, "WORKERS_AFTER", 10)
-    monkeypatch.setattr("target_statsig.commands.run.Workers", WorkersInHere)
+    monkeypatch.setattr("target_statsig.commands.run.Workers", InProcessWorkers)
     rows = orders(40)
     stricter = schema("orders", {"event": {}, "user_id": {"maxLength": 2}})
     blocks = [to_lines([schema("orders"), *rows[:10]]), to_lines([*rows[10:20], stricter, *rows])]
@@ -320,6 +320,6 @@ def test_dead_letters_are_sent_although_the_last_line_has_no_end(run_target, sta
     first, _ = sorted(run_target.directory.glob("dead/*.singer"))
     first.write_bytes(first.read_bytes().rstrip(b"\n"))
     monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
-    monkeypatch.setattr("target_statsig.commands.run.Workers", WorkersInHere)
+    monkeypatch.setattr("target_statsig.commands.run.Workers", InProcessWorkers)
     assert TargetStatsig(config=run_target.config(object_type="event")).replay() == 0
     assert len(statsig.state.events) == 4
