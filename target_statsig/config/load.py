@@ -129,9 +129,11 @@ def restore_keys(raw: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str
             continue
         leaves = _joined(setting, got)
         if isinstance(given, Mapping):
+            known = {path[:length] for path in leaves for length in range(1, len(path) + 1)}
             for path, leaf in _joined(setting, given).items():
-                if leaf is not None and any("." in part for part in path):  # Meltano drops no other key
-                    leaves.setdefault(path, leaf)
+                dotted = next((path[: place + 1] for place, part in enumerate(path) if "." in part), None)
+                if leaf is not None and dotted is not None and dotted not in known:  # Meltano drops no other key
+                    leaves[path] = leaf
         if leaves:
             config[setting] = _nested(leaves)
     return config

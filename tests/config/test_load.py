@@ -20,6 +20,12 @@ EVENT = {"object_type": "event"}
         pytest.param({"a.b": EVENT}, {}, {"a.b": EVENT}, id="dropped"),
         pytest.param({"a.b": EVENT, "c": EVENT}, {"c": EVENT}, {"c": EVENT, "a.b": EVENT}, id="beside one kept"),
         pytest.param({"a.b": EVENT}, {"a.b": EVENT}, {"a.b": EVENT}, id="kept"),
+        pytest.param(
+            {"a.b": {**EVENT, "dedupe": False}},
+            {"a.b": EVENT},
+            {"a.b": EVENT},
+            id="an entry that came is not completed",
+        ),
         pytest.param({"a.b": EVENT}, {"a": {"b": EVENT}}, {"a.b": EVENT}, id="split"),
         pytest.param({"a.b": EVENT}, {"a": {"c": EVENT}}, {"a.c": EVENT, "a.b": EVENT}, id="beside one split"),
         pytest.param({r"a\.b": EVENT}, {"a.b": EVENT}, {"a.b": EVENT}, id="escaped for Meltano"),
