@@ -186,7 +186,7 @@ class TargetStatsig(Target):
             self.run.fail(error)
         if not self.run.ended:
             self._end(complete=False)
-        return self.run.exit_code
+        return self.run.report.exit_code
 
     @override
     def process_endofpipe(self) -> None:
@@ -218,7 +218,7 @@ class TargetStatsig(Target):
         from target_statsig.commands.replay import dead_letters
 
         lines = dead_letters(self.run)
-        return self.run.exit_code if lines is None else self.run_to_end(lines)
+        return self.run.report.exit_code if lines is None else self.run_to_end(lines)
 
     # The configuration
 

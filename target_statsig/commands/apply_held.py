@@ -49,7 +49,7 @@ def apply_held(run: Run, segment_id: str | None = None) -> int:
     except Exception as error:  # noqa: BLE001 -- whatever fails, the report and the summary say so
         run.fail(error)
     run.conclude()
-    return run.exit_code
+    return run.report.exit_code
 
 
 def _held(run: Run, segment_id: str | None) -> dict[str, tuple[Hold, StreamSettings]]:

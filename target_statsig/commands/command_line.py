@@ -227,7 +227,7 @@ def show(run: Run, option: Callable[[str], Any]) -> None:
     except StoreError as error:
         _fail(f"{error.heading.value}: {error}")
     except InterruptedRunError:
-        sys.exit(run.exit_code)
+        sys.exit(run.report.exit_code)
     click.echo(text, nl=False)
     sys.exit(not is_good)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import click
 import msgspec
 from typing_extensions import override
 
@@ -33,7 +34,7 @@ from target_statsig.singer.message import ENCODER
 from target_statsig.store.readonly import open_copy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from target_statsig.client.dry_run import Recorded
     from target_statsig.client.http import Transport
@@ -136,11 +137,14 @@ class DryRun(Run):
     def _log_summary(self) -> None:
         forecast = Forecast(self._waits.skipped, has_server_key=self.settings.server_secret_key is not None)
         log_summary(self.report, self._ended_at, forecast)
+        shown: list[str] = []
         for stream, lines in self._first_records.items():
-            self._show([f"First record of stream '{stream}', as it would be sent:", *(f"  {line}" for line in lines)])
+            shown += [f"First record of stream '{stream}', as it would be sent:", *(f"  {line}" for line in lines)]
         if self._show_ids and self._has_terminal:
-            self._show(id_lines(self._recording.lists))
-        elif self._show_ids:
+            shown += id_lines(self._recording.lists)
+        for line in shown:
+            click.echo(visible(line))
+        if self._show_ids and not self._has_terminal:
             logger.warning(
                 "`--show-ids` shows ids only on a terminal, and standard output is not one. `--dry-run-output` "
                 "writes all ids to a file that only you can read."
@@ -157,12 +161,6 @@ class DryRun(Run):
     @override
     def _remember(self) -> None:
         """Record nothing."""
-
-    @staticmethod
-    def _show(lines: Iterable[str]) -> None:
-        for line in lines:
-            sys.stdout.write(f"{visible(line)}\n")
-        sys.stdout.flush()
 
 
 def first_record(columns: Columns, settings: StreamSettings, now_ms: int) -> list[str]:

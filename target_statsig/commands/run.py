@@ -275,11 +275,6 @@ class Run:
         except Exception as error:  # noqa: BLE001 -- whatever fails, the other steps follow, and the report says so
             self.fail(error)
 
-    @property
-    def exit_code(self) -> int:
-        """The exit code, as the report has it."""
-        return self.report.exit_code
-
     def fail(self, error: BaseException) -> None:
         """Record an error: all are logged and reported, and the first one is raised at the end."""
         if isinstance(error, InterruptedRunError):
@@ -291,7 +286,7 @@ class Run:
         self.report.fail(text, error.heading if isinstance(error, TargetStatsigError) else Heading.FAULT)
 
     def _notify(self) -> None:
-        wanted = self.settings.notify_on is NotifyOn.ALWAYS or self.exit_code != 0
+        wanted = self.settings.notify_on is NotifyOn.ALWAYS or self.report.exit_code != 0
         if self.settings.notify_url is not None and wanted:
             with closing(HttpTransport()) as transport:
                 notify(self.settings.notify_url, notification(self._final_report), transport)

@@ -52,7 +52,7 @@ def send_table(run: Run, url: str) -> int:
     except Exception as error:  # noqa: BLE001 -- whatever fails, the report must say what was sent
         run.fail(error)
     run.end_sending(lambda: sender.ledger.flush() if sender else None)
-    return run.exit_code
+    return run.report.exit_code
 
 
 def check_table(run: Run, table: PreparedTable) -> StreamSettings:

@@ -19,14 +19,14 @@ def test_the_first_failure_is_raised_and_all_are_reported():
     assert run.failure is first
     assert [*run.report.errors] == [first.full_text, SegmentError("two").full_text]
     assert run.report.status is RunStatus.FAILED
-    assert run.exit_code == 1
+    assert run.report.exit_code == 1
 
 
 def test_an_interrupted_run_ends_with_the_number_of_its_signal():
     run = make_run()
     run.stop(15)
     run.end(complete=True)
-    assert run.exit_code == 143
+    assert run.report.exit_code == 143
     assert run.report.status is RunStatus.INTERRUPTED
 
 
