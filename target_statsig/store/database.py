@@ -134,7 +134,7 @@ class Connection:
     """
 
     def __init__(self, url: StoreUrl, connect: Callable[[], Any], error: type[Exception]) -> None:
-        """Connect; `connect` opens a connection of the driver that commits each statement outside a BEGIN."""
+        """Take what opens a connection that commits each statement outside a BEGIN. It is opened at its first use."""
         self.url = url
         self.is_sqlite = url.path is not None
         listed = f"SELECT value FROM {self.unfolded(':ids')}"
@@ -146,11 +146,6 @@ class Connection:
         self.turn = threading.RLock()
         self._is_writing = False
         self._driver: Any = None
-        self._failure: StoreError | None = None
-        try:
-            self._driver = connect()
-        except error as cause:
-            raise self._explained(cause) from None
 
     def unfolded(self, ids: str) -> str:
         """Return a table `listed` whose column `value` has the ids of a JSON list, which is an expression."""
@@ -160,12 +155,9 @@ class Connection:
 
     def run(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
         """Run a statement, in its own transaction unless one is open, and return its rows."""
-        with self.turn:
-            try:
-                cursor = self._execute(statement, values)
-                return cursor.fetchall() if cursor.description else []
-            except self._error as error:
-                raise self._explained(error) from None
+        with self._explained():
+            cursor = self._execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
 
     def value(self, statement: str, **values: Any) -> Any:
         """Run a statement and return the first value of its first row; None if there is no row."""
@@ -176,22 +168,18 @@ class Connection:
         """Insert rows of the same columns; return their numbers, which the database assigns in the column `key`."""
         statement = insertion(table, tuple(rows[0]), "?" if self.is_sqlite else "%s", len(rows))
         values = [value for row in rows for value in row.values()]
-        with self.turn:
-            try:
-                # SQLite's RETURNING takes twice the time, and older builds lack it.
-                cursor = self._execute(statement if self.is_sqlite else f"{statement} RETURNING {key}", values)
-                if self.is_sqlite:
-                    return [*range(cursor.lastrowid - len(rows) + 1, cursor.lastrowid + 1)]
-                return [int(number) for (number,) in cursor]
-            except self._error as error:
-                raise self._explained(error) from None
+        with self._explained():
+            # SQLite's RETURNING takes twice the time, and older builds lack it.
+            cursor = self._execute(statement if self.is_sqlite else f"{statement} RETURNING {key}", values)
+            if self.is_sqlite:
+                return [*range(cursor.lastrowid - len(rows) + 1, cursor.lastrowid + 1)]
+            return [int(number) for (number,) in cursor]
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Run the block in one writing transaction: all statements take effect, or none if one failed.
+        """Run the block in one writing transaction: all statements take effect, or none if the block raises.
 
-        If the block catches the error of a statement, this raises it at the end. A nested block joins the outer
-        transaction.
+        The block must not catch the error of a statement. A nested block joins the outer transaction.
         """
         with self.turn:
             if self._is_writing:
@@ -199,10 +187,10 @@ class Connection:
                 return
             # SQLite refuses at once to turn a reading transaction into a writing one, so start it as one.
             self.run("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
-            self._is_writing, self._failure = True, None
+            self._is_writing = True
             try:
                 yield
-                self._commit()
+                self.run("COMMIT")
             except BaseException:
                 if self._driver is not None:  # a broken connection has lost its transaction
                     with contextlib.suppress(StoreError):
@@ -210,11 +198,6 @@ class Connection:
                 raise
             finally:
                 self._is_writing = False
-
-    def _commit(self) -> None:
-        if self._failure is not None:  # PostgreSQL would accept a COMMIT and keep nothing
-            raise self._failure
-        self.run("COMMIT")
 
     def walk(self, query: str, *, key: str = "id", size: int, **values: Any) -> Iterator[list[tuple[Any, ...]]]:
         """Yield pages of a query's rows, ordered by its first column. No cursor stays open, so others may write.
@@ -238,17 +221,18 @@ class Connection:
 
     def _execute(self, statement: str, values: dict[str, Any] | list[Any]) -> Any:
         if self._driver is None:
-            if self._is_writing and self._failure is not None:
-                raise self._failure  # the transaction is lost, and the rest of it must not be committed by itself
             self._driver = self._connect()
         return self._driver.execute(statement if self.is_sqlite else _for_psycopg(statement), values or ())
 
-    def _explained(self, error: Exception) -> StoreError:
-        """Return the error to raise for the driver's: from None, because the driver's message may quote the row."""
-        if getattr(self._driver, "closed", False):
-            self._driver = None
-        self._failure = self.url.explain(error)
-        return self._failure
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        with self.turn:
+            try:
+                yield
+            except self._error as error:
+                if getattr(self._driver, "closed", False):
+                    self._driver = None
+                raise self.url.explain(error) from None  # the driver's message may quote the row
 
 
 @functools.cache

@@ -162,8 +162,7 @@ class Audience(_SegmentRows):
         self._ids_gathered = 0
         self._written = 0
         self._last = ""
-        # Whether the ids came in code-point order, each once: then nothing has to be sorted.
-        self._in_order = True
+        self._in_order = True  # of code points, each id once: then nothing has to be sorted
         self._settled: str | None = None
         self._current = 0
         self._added: str | None = None

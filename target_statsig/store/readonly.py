@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
@@ -91,16 +92,21 @@ def _copy_file(url: StoreUrl, original: Path, copy: Path) -> None:
         if not original.exists():
             return
         if _is_at_rest(original):
-            # Where SQLite knows that, it leaves no files of its own beside the store.
+            # SQLite would leave files of its own beside the store.
             before = original.stat()
-            with suppress(sqlite3.Error):
-                _back_up(original, copy, "mode=ro&immutable=1")
-                after = original.stat()
-                if (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns):
-                    return
-        _back_up(original, copy, "mode=ro")
+            shutil.copyfile(original, copy)
+            after = original.stat()
+            if (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns):
+                return
+        source = sqlite3.connect(_uri(original, "mode=ro"), uri=True)
+        with closing(source), closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
     except (sqlite3.Error, OSError) as error:
         raise url.explain(error) from None
+
+
+def _uri(path: Path, how: str) -> str:
+    return f"file:{quote(str(path))}?{how}"
 
 
 def _is_at_rest(path: Path) -> bool:
@@ -113,14 +119,6 @@ def _is_at_rest(path: Path) -> bool:
 
 def _log(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
-
-
-def _back_up(original: Path, copy: Path, how: str) -> None:
-    with (
-        closing(sqlite3.connect(f"file:{quote(str(original))}?{how}", uri=True)) as source,
-        closing(sqlite3.connect(copy)) as target,
-    ):
-        source.backup(target)
 
 
 class HeldMembers(NamedTuple):
@@ -223,7 +221,7 @@ def _with_rows(status: StoreStatus, connection: Connection, identity: str) -> St
 def _open_file(path: Path) -> sqlite3.Connection:
     # Where SQLite may write, it deletes its own files beside the store when it is closed. Elsewhere it must need none.
     how = "mode=ro&immutable=1" if _is_at_rest(path) and not _may_change(path) else "mode=rw"
-    return sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, timeout=LOOK_PATIENCE, isolation_level=None)
+    return sqlite3.connect(_uri(path, how), uri=True, timeout=LOOK_PATIENCE, isolation_level=None)
 
 
 def _may_change(path: Path) -> bool:

@@ -119,7 +119,15 @@ def _open_file(path: Path, clock: Clock) -> sqlite3.Connection:
     driver = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False, isolation_level=None)
     deadline = clock.monotonic() + PATIENCE
     try:
-        while not _use_write_ahead_log(driver, waits=clock.monotonic() < deadline):
+        while True:
+            try:
+                driver.execute("PRAGMA journal_mode = WAL").fetchall()
+                break
+            except sqlite3.OperationalError as error:
+                # SQLite refuses at once while another run switches to the write-ahead log, too.
+                is_busy = sqlite_code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+                if not is_busy or clock.monotonic() >= deadline:
+                    raise
             clock.sleep(_PAUSE)
         for pragma in _PRAGMAS:
             driver.execute(f"PRAGMA {pragma}").fetchall()
@@ -127,17 +135,6 @@ def _open_file(path: Path, clock: Clock) -> sqlite3.Connection:
         driver.close()
         raise
     return driver
-
-
-def _use_write_ahead_log(driver: sqlite3.Connection, *, waits: bool) -> bool:
-    """Switch the file to the write-ahead log. SQLite refuses at once while another run does the same."""
-    try:
-        driver.execute("PRAGMA journal_mode = WAL").fetchall()
-    except sqlite3.OperationalError as error:
-        if not waits or sqlite_code(error) not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            raise
-        return False
-    return True
 
 
 class Store:

@@ -208,6 +208,7 @@ def test_a_missing_driver_names_what_to_install(monkeypatch):
 def test_a_lost_connection_is_one_clear_error(postgres_url):
     with opened(postgres_url) as store:
         members = store.members("vip")
+        assert members.count_known() == 0
         break_connections(postgres_url)
         with pytest.raises(StoreError, match="cannot be used"):
             members.count_known()
