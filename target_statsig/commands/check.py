@@ -260,9 +260,7 @@ def check(config: Config, clock: Clock) -> dict[str, list[Row]]:
         except (FatalRunError, RequestError) as error:
             failure, id_types = f"{error.heading.value}: {error}", None
     try:
-        store = read_store_status(
-            paths.store_url(settings), project=paths.project_identity(settings), tries_writing=True
-        )
+        store = read_store_status(paths.store_url(settings), project=paths.project_identity(settings))
     except StoreError as error:
         store = str(error)
     found = Found(failure, id_types, segments, store, waiting_letters(settings), clock.time())

@@ -45,10 +45,7 @@ class SegmentSync:
         """Check the segment, before anything is gathered for it."""
 
     def add_changes(self, changes: Changes) -> None:
-        """Gather changes.
-
-        All are gathered even if this raises: a STATE may pass them when they are kept for the next run.
-        """
+        """Gather changes: all of them even if this raises, because a STATE may pass those that are kept."""
 
     def flush(self) -> None:
         """Send what can be sent during the input, so that a STATE may pass it: what depends on no later record."""
@@ -105,9 +102,8 @@ class RowSync(SegmentSync):
             for kept in pending.changes(GATHERED):
                 if self._is_limited:
                     self._changes.update(kept)
-                    continue
-                self._send(kept, joins=True)
-                self._send(kept, joins=False)
+                else:
+                    self._send_all(kept)
 
     @override
     def add_changes(self, changes: Changes) -> None:
@@ -130,8 +126,7 @@ class RowSync(SegmentSync):
         changes = iter(self._changes.items())
         now, rest = dict(itertools.islice(changes, number)), dict(changes)
         try:
-            self._send(now, joins=True)
-            self._send(now, joins=False)
+            self._send_all(now)
         finally:
             self._changes = now | rest  # without what was sent
         self._let_state_pass()
@@ -174,6 +169,10 @@ class RowSync(SegmentSync):
         elif self._changes:
             self._run.store.pending(self.remote.id).keep(self._changes)
             self._let_state_pass()
+
+    def _send_all(self, changes: Changes) -> None:
+        self._send(changes, joins=True)
+        self._send(changes, joins=False)
 
     def _send(self, changes: Changes, *, joins: bool) -> None:
         """Send all additions or all removals, and drop them from the changes, and from those that were kept."""

@@ -38,9 +38,6 @@ logger = logging.getLogger(__name__)
 READINGS = 3
 """Attempts to read a list that changes while it is read."""
 
-MARKED_AT_ONCE = 10_000
-"""Ids to mark as missing in one transaction."""
-
 
 class Baseline:
     """The known members of one mirrored segment, updated as Statsig acknowledges requests.
@@ -255,7 +252,7 @@ class MirrorSync(SegmentSync):
     def _hold_back(self, decision: Decision) -> None:
         """Remember the missing members, and report why none was removed."""
         now = self._clock.time()
-        for batch in self._audience.removals(MARKED_AT_ONCE):
+        for batch in self._audience.removals(self.remote.batch_size):
             self._members.mark_missing(batch, now)
         since = self._members.missing_since()
         counts, missing = self.remote.counts, self._hold.removals

@@ -86,14 +86,11 @@ class StoreUrl:
         if (path := store_file(url)) is not None:
             return cls(url.partition("?")[0], path, {})
         if found := _POSTGRES_URL.fullmatch(url):
-            given = {name: value for name, value in found.groupdict().items() if value and name != "query"}
+            given = {name: unquote(value) for name, value in found.groupdict().items() if value and name != "query"}
             # By place and not by what is there: a password may hold a question mark, too.
             place = url if found["query"] is None else url[: found.start("query") - 1]
-            if password := given.get("password"):
+            if "password" in given:
                 place = f"{place[: found.start('password')]}***{place[found.end('password') :]}"
-                given["password"] = unquote(password)
-            if "user" in given:
-                given["user"] = unquote(given["user"])
             if "ipv6" in given:
                 given["host"] = given.pop("ipv6")
             return cls(place, None, given | dict(parse_qsl(found["query"] or "")))

@@ -149,7 +149,7 @@ class StoreStatus:
     Attributes:
         place: Its URL without password.
         version: The version of its schema; None where there is no store yet.
-        writable: Whether this user may write it, or make it where there is none; true where that was not tried.
+        writable: Whether this user may write it, or make it where there is none.
         size: Its bytes, with those of other projects.
         segments: What it remembers of segments, by Statsig id, as `held` and `kept` (the number of changes) have it.
     """
@@ -165,8 +165,8 @@ class StoreStatus:
     holders: list[Holder] = field(default_factory=list)
 
 
-def read_store_status(store_url: str, *, project: str, tries_writing: bool = False) -> StoreStatus:
-    """Read what the store remembers of a project, and try whether it may be written if asked to. It is not created.
+def read_store_status(store_url: str, *, project: str) -> StoreStatus:
+    """Read what the store remembers of a project, and whether this user may write it. It is not created.
 
     Raises:
         StoreError: The URL cannot be used, the database cannot be reached, or is no store of this version.
@@ -180,7 +180,7 @@ def read_store_status(store_url: str, *, project: str, tries_writing: bool = Fal
         return StoreStatus(url.place, writable=may_make(url.path))
     with closing(opened) as connection:
         version = VERSION if has_tables(connection) else None
-        writable = not tries_writing or _may_write(connection, url.path, version)
+        writable = _may_change(url.path) if url.path else _may_write(connection, version)
         if version is None:
             return StoreStatus(url.place, writable=writable)
         status = StoreStatus(url.place, version, writable, _size(connection, url.path))
@@ -230,9 +230,7 @@ def _may_change(path: Path) -> bool:
     return all(os.access(place, os.W_OK, effective_ids=True) for place in (path, path.parent, *log))
 
 
-def _may_write(connection: Connection, path: Path | None, version: int | None) -> bool:
-    if path is not None:
-        return _may_change(path)
+def _may_write(connection: Connection, version: int | None) -> bool:
     right = "has_schema_privilege(current_schema(), 'CREATE')"
     if version is not None:
         table = "'target_statsig_segments'"

@@ -22,7 +22,7 @@ FACTS = SegmentFacts(fed_by="users", last_sync_at=NOON, last_status="complete", 
 
 @pytest.fixture
 def look():
-    return lambda url, project="a project": read_store_status(url, project=project, tries_writing=True)
+    return lambda url, project="a project": read_store_status(url, project=project)
 
 
 def test_looking_at_a_missing_store_makes_none(look, store_url, tmp_path):
