@@ -266,16 +266,12 @@ class PastRun:
     sent: SentItems | None = None
 
 
-_UNREMEMBERED = frozenset({"dead_letter_files", "dry_run"})
-"""Members of a report that say nothing later: the files may have been replayed, and no dry run is remembered."""
-
 _ALSO_WHERE_EMPTY = frozenset({"exit_code", "held"})
 """Members of which 0 and null are two things."""
 
 
 def past_run(report: RunReport, command: Command, ended_at: float) -> PastRun:
-    """Return what to remember of a run, given its report; it ended so many seconds after 1970."""
-    content = {name: value for name, value in report.as_json(ended_at).items() if name not in _UNREMEMBERED}
+    """Return what to remember of a run that ended so many seconds after 1970, given its report."""
     # One count for all streams of a type, so that it lists no more names than that of a stream.
     sent = {object_type: ItemCounts(object_type) for object_type in ObjectType}
     with report.lock:
@@ -283,7 +279,8 @@ def past_run(report: RunReport, command: Command, ended_at: float) -> PastRun:
             sent[counts.object_type].add(counts)
     events, exposures = sent[ObjectType.EVENT], sent[ObjectType.EXPOSURE]
     items = SentItems(dict(events.names), events.span, dict(exposures.names))
-    return PastRun(ended_at, command, _trimmed(content), items if items.names or items.exposures else None)
+    content = _trimmed(report.as_json(ended_at))
+    return PastRun(ended_at, command, content, items if items.names or items.exposures else None)
 
 
 def _trimmed(content: dict[str, Any]) -> dict[str, Any]:
