@@ -8,6 +8,8 @@ that send the table count as one, so that identical records in the table are all
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -17,7 +19,7 @@ from target_statsig.store.deliveries import StoredLedger
 from target_statsig.store.ledger import DIGEST_BYTES, Bookmark, StreamLedger, each
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from target_statsig.engine.table import Row
 
@@ -30,35 +32,28 @@ class TableLedger:
 
     def __init__(self, requests: StoredLedger, records: StreamLedger, flush: Callable[[], None]) -> None:
         """Take the ledger of requests, the stream's ledger, and the function that writes the dead letters."""
-        self._requests = requests
-        self._records = records
+        self.requests = requests
+        self.records = records
         self._flush = flush
         self._lock = threading.Lock()
         self._settled: list[bytes] = []
-        self._unrecorded = _Unrecorded()
+        self._unrecorded: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+        """The acknowledged requests of each thread that are not recorded yet, by their numbers in both ledgers."""
 
-    def of(self, row: Row) -> RowLedger:
-        """Return the ledger of a row.
-
-        An acknowledgement is recorded together with the next request of the same thread, before that request is sent.
-        A thread without a next request calls `record`.
-        """
-        return RowLedger(row, self, self._requests, self._records)
-
-    def intend(self, ids: bytes, digests: bytes, highest: Bookmark | None, epoch: int) -> tuple[int, int]:
+    def intend(self, ids: bytes, digests: bytes) -> tuple[int, int]:
         """Record a request before it is sent, and return its numbers in both ledgers."""
-        with self._requests.transaction():
-            self._record()
-            if isinstance(self._records, StoredLedger):
-                numbers = self._records.intend_for(self._requests, ids, digests, highest=highest, epoch=epoch)
-            else:
-                numbers = self._requests.intend(ids, highest=None, epoch=epoch), 0
-        self._unrecorded.numbers.clear()
-        return numbers
+        with self._recording():
+            if isinstance(self.records, StoredLedger):
+                return self.records.intend_for(self.requests, ids, digests, highest=None, epoch=0)
+            return self.requests.intend(ids, highest=None, epoch=0), 0
 
     def acknowledge(self, numbers: tuple[int, int]) -> None:
-        """Take the numbers of an acknowledged request. The next `intend` or `record` of this thread records them."""
-        self._unrecorded.numbers.append(numbers)
+        """Take the numbers of an acknowledged request.
+
+        They are recorded with the next request of this thread, before that is sent. A thread without a next request
+        calls `record`.
+        """
+        self._unrecorded[threading.get_ident()].append(numbers)
 
     def record(self) -> None:
         """Record the acknowledgements of this thread.
@@ -66,14 +61,19 @@ class TableLedger:
         Raises:
             StoreError: The store failed.
         """
-        if self._unrecorded.numbers:
-            with self._requests.transaction():
-                self._record()
-            self._unrecorded.numbers.clear()
+        if self._unrecorded[threading.get_ident()]:
+            with self._recording():
+                pass
 
-    def _record(self) -> None:
-        for number, of_records in self._unrecorded.numbers:
-            self._requests.acknowledge(number, also=of_records)
+    @contextmanager
+    def _recording(self) -> Iterator[None]:
+        """Record the acknowledgements of this thread and the block's changes in one transaction."""
+        acknowledged = self._unrecorded[threading.get_ident()]
+        with self.requests.transaction():
+            for number, of_records in acknowledged:
+                self.requests.acknowledge(number, also=of_records)
+            yield
+        acknowledged.clear()
 
     def settle(self, row: RowLedger) -> None:
         """Record that every record of a row is delivered or a dead letter, after the dead letters are written.
@@ -83,10 +83,9 @@ class TableLedger:
             StoreError: The store failed.
         """
         self.record()  # first, because writing dead letters may take long
-        with self._lock:
-            self._settled.append(row.settled_id)
-            if len(self._settled) >= SETTLED_AT_ONCE:
-                self._record_settled()
+        self._settled.append(row.settled_id)
+        if len(self._settled) >= SETTLED_AT_ONCE:
+            self.flush()
 
     def flush(self) -> None:
         """Record the rows that `settle` has gathered.
@@ -96,20 +95,10 @@ class TableLedger:
             StoreError: The store failed.
         """
         with self._lock:
-            if self._settled:
-                self._record_settled()
-
-    def _record_settled(self) -> None:
-        self._flush()
-        _record_ids(self._requests, b"".join(self._settled))
-        self._settled.clear()
-
-
-class _Unrecorded(threading.local):
-    """The acknowledged requests of a thread that are not recorded yet, by their numbers in both ledgers."""
-
-    def __init__(self) -> None:
-        self.numbers: list[tuple[int, int]] = []
+            if settled := self._settled[:]:
+                self._flush()
+                _record_ids(self.requests, b"".join(settled))
+                del self._settled[: len(settled)]
 
 
 class RowLedger(StreamLedger):
@@ -124,15 +113,15 @@ class RowLedger(StreamLedger):
         settled_id: The id under which `is_settled` is recorded.
     """
 
-    def __init__(self, row: Row, table: TableLedger, requests: StreamLedger, records: StreamLedger) -> None:
+    def __init__(self, row: Row, table: TableLedger) -> None:
         """Look up the row in the ledger of requests."""
         place = f"{row.stream}\n{row.config_digest}\n{row.partition}\n{row.attempt}\n{row.sequence}\n".encode()
         content = place + xxh3_128_digest(row.body or b"") + xxh3_128_digest(row.source or b"")
         self._id, self.settled_id, self._split_id = (xxh3_128_digest(content, seed) for seed in range(3))
         self._digests, self._count = row.digests, row.count
         self._table = table
-        self._requests = requests
-        self._records = records
+        self._requests = requests = table.requests
+        self._records = table.records
         self._numbers: dict[int, int] = {}
         self._is_doubted = False
         self.is_delivered = self.is_settled = self.was_split = False
@@ -175,7 +164,7 @@ class RowLedger(StreamLedger):
             if not self.was_split:
                 self.was_split = True
                 _record_ids(self._requests, self._split_id)
-        number, self._numbers[number] = self._table.intend(ids, digests, highest, epoch)
+        number, self._numbers[number] = self._table.intend(ids, digests)
         return number
 
     @override

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from target_statsig.config.choices import ObjectType
 from target_statsig.engine.files import NO_ROWS, NOTHING_SENT, open_table
-from target_statsig.engine.ledger import TableLedger
+from target_statsig.engine.ledger import RowLedger, TableLedger
 from target_statsig.engine.table import config_digest
 from target_statsig.errors import InputError, RejectionsError, StoreError
 from target_statsig.events.items import ITEM_TYPES
@@ -163,7 +163,7 @@ class _Sender:
             self._turn.release()
 
     def _send(self, row: Row) -> None:
-        ledger = self.ledger.of(row)
+        ledger = RowLedger(row, self.ledger)
         skipped = row.count if ledger.is_settled or ledger.is_delivered else 0
         if skipped or row.body is None:
             self.ledger.record()
