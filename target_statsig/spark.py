@@ -8,10 +8,10 @@ from __future__ import annotations
 import logging
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from target_statsig.engine.arrow import no_json_form
-from target_statsig.engine.prepare import load, only_stream, prepare_batches
+from target_statsig.engine.prepare import load, prepare_batches
 from target_statsig.engine.table import SCHEMA
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def prepare(df: DataFrame, config: Configuration, stream: str | None = None) -> 
         raise TypeError(msg)
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    preparer = prepare_batches(config, only_stream(config) if stream is None else stream)
+    preparer = prepare_batches(config, stream)
     for column in df.schema:
         if fault := _NO_JSON.search(column.dataType.json()):
             raise no_json_form(column.name, fault[1])
@@ -58,11 +58,8 @@ def send(df: DataFrame, config: Configuration, *, staging: str, stream: str | No
     If `staging` holds a complete table already, nothing is prepared, and only requests not yet acknowledged are sent.
     So the same call can be repeated after any failure. Other rows need another directory.
 
-    Args:
-        df: The rows.
-        config: The target's configuration, or the path of its file.
-        staging: The directory of the table, as a path or URL that both Spark and Python (fsspec) can open.
-        stream: The stream whose settings apply. May be omitted if `streams` has one entry only.
+    `staging` is the directory of the table, as a path or URL that both Spark and Python (fsspec) can open. The other
+    arguments are those of `prepare`.
 
     Raises:
         TargetStatsigError: The configuration cannot be used, or the table cannot be sent.
@@ -72,10 +69,8 @@ def send(df: DataFrame, config: Configuration, *, staging: str, stream: str | No
     from target_statsig.commands.run import Run
     from target_statsig.engine.files import MARKER
     from target_statsig.engine.send import send_table
-    from target_statsig.store.tables import Command
 
     run = Run(load(config))
-    run.command = Command.SEND
     if (UPath(staging) / MARKER).exists():
         logger.info("The table in %s is complete and is sent as it is. Give other rows their own directory.", staging)
     else:
@@ -90,7 +85,5 @@ def _prepare(preparer: BatchPreparer, batches: Iterable[pa.RecordBatch]) -> Iter
     """Prepare a partition, in a task."""
     from pyspark import TaskContext
 
-    context = TaskContext.get()
-    if context is None:
-        return preparer(batches)
+    context = cast("TaskContext", TaskContext.get())
     return preparer(batches, partition=context.partitionId(), attempt=context.taskAttemptId())

@@ -316,9 +316,7 @@ class TargetStatsig(Target):
         collect_seldom()
         if option("send") is not None:
             from target_statsig.engine.send import send_table
-            from target_statsig.store.tables import Command
 
-            target.run.command = Command.SEND
             sys.exit(send_table(target.run, given["send"]))
         command_line.leave(target.replay() if option("replay") else target.run_to_end(file_input))
 

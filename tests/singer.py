@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 from target_statsig.errors import Heading
-from target_statsig.store.tables import Command
 from target_statsig.target import TargetStatsig
 
 ANYTHING = {"type": "object", "properties": {}, "additionalProperties": True}
@@ -106,11 +105,7 @@ class TargetRunner:
         """Send a table of prepared requests."""
         from target_statsig.engine.send import send_table  # noqa: PLC0415 -- few tests need pyarrow
 
-        def send(target):
-            target.run.command = Command.SEND
-            return send_table(target.run, str(table))
-
-        return self._run(send, settings)
+        return self._run(lambda target: send_table(target.run, str(table)), settings)
 
     def replay(self, **settings):
         """Send the dead letters again."""

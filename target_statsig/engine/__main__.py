@@ -15,7 +15,7 @@ import pyarrow as pa
 from target_statsig.config.load import VARIABLE_PREFIX, read_config_files, typed
 from target_statsig.config.settings import config_schema
 from target_statsig.engine.parquet import prepare_files
-from target_statsig.engine.prepare import CHANGES_RECORDS, only_stream, prepare_batches
+from target_statsig.engine.prepare import CHANGES_RECORDS, prepare_batches
 from target_statsig.errors import TargetStatsigError
 from target_statsig.reports.text import counted
 
@@ -41,17 +41,17 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the directory for the table")
     given = parser.parse_args()
     try:
-        config = _read_settings(given.config)
-        stream = given.stream or only_stream(config)
-        counts = prepare_files(given.files, prepare_batches(config, stream), given.out)
+        preparer = prepare_batches(_read_settings(given.config), given.stream)
+        counts = prepare_files(given.files, preparer, given.out)
     except KeyboardInterrupt:
         print(f"Interrupted. {given.out} holds no complete table. Run the same command again.", file=sys.stderr)  # noqa: T201
         sys.exit(128 + signal.SIGINT)
     except (TargetStatsigError, OSError, pa.ArrowException, BrokenProcessPool) as error:
         sys.exit(f"Nothing can be sent: {error}")
     print(  # noqa: T201 -- what the command says
-        f"{counted(counts['records'], 'record')} of stream '{stream}': {counted(counts['requests'], 'request')}, "
-        f"{counts['rejected']:,} rejected, {counts['deleted']:,} deleted. Send them: "
+        f"{counted(counts['records'], 'record')} of stream '{preparer.stream}': "
+        f"{counted(counts['requests'], 'request')}, {counts['rejected']:,} rejected, {counts['deleted']:,} deleted. "
+        f"Send them: "
         f"target-statsig {' '.join(f'--config {each}' for each in given.config)} --send {given.out}"
     )
 

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ from upath import UPath
 from xxhash import xxh3_128_digest
 
 from target_statsig.config.paths import file_system_error
-from target_statsig.engine.table import SCHEMA, VERSION, to_rows
+from target_statsig.engine.table import ROWS_AT_ONCE, SCHEMA, VERSION, to_rows
 from target_statsig.errors import InputError
 from target_statsig.reports.text import counted
 
@@ -44,14 +45,8 @@ SURVEYED = (
 SURVEYED_AT_ONCE = 8_192
 """Rows to survey at once."""
 
-READ_BYTES = 1 << 19
-"""Bytes of rows to read at once while sending, estimated from the average row of a file."""
-
 BUFFER_BYTES = 1 << 16
 """Bytes of a column to read at once. Otherwise whole row groups are read, which may have 128 MB."""
-
-MOST_PARTITIONS = 1 << 24
-"""Engines number partitions from 0 without a gap. Numbers from this one on are random, because the engine gave none."""
 
 SHOWN = 10
 """Partitions that a message names at most."""
@@ -59,9 +54,6 @@ SHOWN = 10
 NOTHING_SENT = "Nothing was sent."
 
 NO_ROWS = "The table is complete and has no rows, so there is nothing to send."
-
-_FOOTER_END = 8
-"""Bytes at the end of a Parquet file: the length of the footer, and the magic number."""
 
 _USER_INFO = re.compile(r"(?<=://)[^/@]*@")
 _WILDCARD = re.compile(r"[*?[]")
@@ -149,7 +141,7 @@ class PreparedTable:
         for path in self.files:
             try:
                 with _opened(path) as file:
-                    for batch in file.iter_batches(_rows_at_once(file), columns=SCHEMA.names, use_threads=False):
+                    for batch in file.iter_batches(ROWS_AT_ONCE, columns=SCHEMA.names, use_threads=False):
                         yield [row for row in to_rows(batch) if (row.partition, row.attempt) in self.schemas]
             except (OSError, pa.ArrowException) as error:
                 msg = (
@@ -157,6 +149,11 @@ class PreparedTable:
                     "was sent is remembered. Send it again when its files can be read."
                 )
                 raise InputError(msg) from error
+
+
+def refusal(url: str, fault: str, remedy: str) -> InputError:
+    """Return the error of a table that is not sent at all."""
+    return InputError(f"The table at {url} {fault}. {NOTHING_SENT} {remedy}".rstrip())
 
 
 def open_table(url: str) -> PreparedTable | None:
@@ -170,35 +167,25 @@ def open_table(url: str) -> PreparedTable | None:
     """
     shown = _USER_INFO.sub("", url)
     if problem := file_system_error(url):
-        msg = f"The table at {shown} cannot be read: {problem} {NOTHING_SENT}"
-        raise InputError(msg)
+        raise refusal(shown, f"cannot be read: {problem.removesuffix('.')}", "")
     place = ""
     try:
         root, files, selected, part = _find_files(url)
         if not selected:
-            msg = (
-                f"There are no Parquet files at {shown} that this user can list. {NOTHING_SENT} Name the directory "
-                "that was written."
-            )
-            raise InputError(msg)
+            raise refusal(shown, "has no Parquet files that this user can list", "Name the directory that was written.")
         is_marked = (root / MARKER).exists()
         if not is_marked and (root / UNFINISHED).exists():
-            msg = (
-                f"The table at {shown} is not complete: the job that writes it has not ended, or has failed, for there "
-                f"is a directory `{UNFINISHED}`. {NOTHING_SENT} Wait, or run the job again."
-            )
-            raise InputError(msg)
-        survey = _Survey(shown)
+            fault = "the job that writes it has not ended, or has failed, for there is a directory"
+            raise refusal(shown, f"is not complete: {fault} `{UNFINISHED}`", "Wait, or run the job again.")
+        survey = _Survey(shown, is_marked=is_marked)
         for path in files:
             place = f" in {path.name}"
             survey.add(path, counts=path in selected)
-        return survey.table(part, selected, is_marked=is_marked)
+        return survey.table(part, selected)
     except (OSError, pa.ArrowException) as error:
-        msg = (
-            f"The table at {shown} cannot be read: {type(error).__name__}{place}. {NOTHING_SENT} Let this user read "
-            "all of its files, or prepare it again into an empty directory."
-        )
-        raise InputError(msg) from error
+        fault = f"cannot be read: {type(error).__name__}{place}"
+        remedy = "Let this user read all of its files, or prepare it again into an empty directory."
+        raise refusal(shown, fault, remedy) from error
 
 
 def _find_files(url: str) -> tuple[UPath, Sequence[UPath], Sequence[UPath], str | None]:
@@ -241,12 +228,6 @@ def _visible(root: UPath, paths: Iterable[UPath]) -> Iterator[UPath]:
     return (path for path in paths if not any(name.startswith(HIDDEN) for name in path.parts[depth:]))
 
 
-def _rows_at_once(file: pq.ParquetFile) -> int:
-    metadata = file.metadata
-    size = sum(metadata.row_group(each).total_byte_size for each in range(metadata.num_row_groups))
-    return max(int(metadata.num_rows * READ_BYTES / max(size, 1)), 1)
-
-
 @contextmanager
 def _opened(path: UPath) -> Iterator[pq.ParquetFile]:
     with path.open("rb") as source, pq.ParquetFile(source, buffer_size=BUFFER_BYTES, pre_buffer=False) as file:
@@ -254,36 +235,31 @@ def _opened(path: UPath) -> Iterator[pq.ParquetFile]:
 
 
 class _Survey:
-    """The content of the small columns of a table's files."""
+    """The content of the small columns of a table's files; `is_marked` says whether its engine says it is complete."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, is_marked: bool) -> None:
         self._url = url
+        self._is_marked = is_marked
         self._attempts: defaultdict[tuple[int, int], _Attempt] = defaultdict(_Attempt)
         self._prepared: set[tuple[str, str]] = set()
         self._identities: list[bytes] = []
 
     def add(self, path: UPath, *, counts: bool) -> None:
         """Read the small columns of a file; `counts` says whether it will be sent."""
-        self._identities.append(path.name.encode() + _footer(path))
         with _opened(path) as file:
             missing = [name for name in SURVEYED if name not in file.schema_arrow.names]
             if missing:
-                msg = (
-                    f"{path.name} at {self._url} holds no prepared requests: it has no column '{missing[0]}'. "
-                    f"{NOTHING_SENT} Prepare the rows first, and give the table its own directory."
-                )
-                raise InputError(msg)
+                fault = f"holds rows that were not prepared: {path.name} has no column '{missing[0]}'"
+                raise refusal(self._url, fault, "Prepare the rows first, and give the table its own directory.")
             for batch in file.iter_batches(SURVEYED_AT_ONCE, columns=[*SURVEYED], use_threads=False):
                 self._add(batch, counts=counts)
+        self._identities.append(path.name.encode() + _footer(path))
 
     def _add(self, batch: pa.RecordBatch, *, counts: bool) -> None:
         others = {*batch.column("version").to_pylist()} - {VERSION}
         if others:
-            msg = (
-                f"The table at {self._url} has version {', '.join(sorted(map(str, others)))}, but this target-statsig "
-                f"sends version {VERSION}. {NOTHING_SENT} Prepare it with the target-statsig that sends it."
-            )
-            raise InputError(msg)
+            fault = f"has version {min(others, key=str)}, but this target-statsig sends version {VERSION}"
+            raise refusal(self._url, fault, "Prepare it with the target-statsig that sends it.")
         columns = [batch.column(name).to_pylist() for name in SURVEYED]
         for row in zip(*columns, strict=True):
             _, digest, stream, partition, number, sequence, is_last, count, rejections, deleted, schema = row
@@ -297,25 +273,23 @@ class _Survey:
                 attempt.requests += count > 0
                 attempt.rejections.update(rejection["reason"] for rejection in rejections)
 
-    def table(self, part: str | None, files: Sequence[UPath], *, is_marked: bool) -> PreparedTable | None:
-        """Return the table, or None if it has no rows; `is_marked` says whether the engine has marked it as complete.
+    def table(self, part: str | None, files: Sequence[UPath]) -> PreparedTable | None:
+        """Return the table, or None if it has no rows.
 
         Raises:
             InputError: It is not complete, or was prepared for several streams or with several configurations.
         """
-        if is_marked and not self._prepared:
+        if self._is_marked and not self._prepared:
             return None
-        complete = self._complete(is_marked=is_marked)
+        complete = {key: attempt for key, attempt in self._attempts.items() if attempt.is_complete}
+        self._check_partitions(complete)
         if len(self._prepared) > 1:
             streams = ", ".join(sorted({stream for stream, _ in self._prepared}))
-            msg = (
-                f"The table at {self._url} was not prepared at one time: it holds rows of {streams} under "
-                f"{counted(len(self._prepared), 'configuration')}. {NOTHING_SENT} Prepare each stream into its own "
-                "empty directory."
-            )
-            raise InputError(msg)
+            held = f"rows of {streams} under {counted(len(self._prepared), 'configuration')}"
+            fault = f"was not prepared at one time: it holds {held}"
+            raise refusal(self._url, fault, "Prepare each stream into its own empty directory.")
         ((stream, digest),) = self._prepared
-        sent = [self._attempts[each] for each in complete]
+        sent = complete.values()
         return PreparedTable(
             self._url,
             part,
@@ -325,55 +299,46 @@ class _Survey:
             sum(each.records for each in sent),
             sum(each.requests for each in sent),
             sum((each.rejections for each in sent), Counter[str]()),
-            {key: self._attempts[key].schema for key in complete},
+            {key: attempt.schema for key, attempt in complete.items()},
             files,
         )
 
-    def _complete(self, *, is_marked: bool) -> list[tuple[int, int]]:
-        """Return the partition and the number of each complete attempt.
-
-        Raises:
-            InputError: A partition has no complete attempt, or more than one.
-        """
-        complete = [key for key, attempt in self._attempts.items() if attempt.is_complete]
-        attempts = Counter(partition for partition, _ in complete)
-        double = {partition for partition, count in attempts.items() if count > 1}
-        double |= {key[0] for key in complete if self._attempts[key].has_duplicates}
+    def _check_partitions(self, complete: Mapping[tuple[int, int], _Attempt]) -> None:
+        """Check that each partition has exactly one complete attempt, with each of its rows once."""
+        times: Counter[int] = Counter()
+        for (partition, _), attempt in complete.items():
+            times[partition] += 1 + attempt.has_duplicates
+        double = [partition for partition, count in times.items() if count > 1]
         if double:
-            msg = (
-                f"The table at {self._url} holds {_partitions(double)} more than once: two complete attempts, the same "
-                f"file twice, or partitions that were joined after `prepare`. {NOTHING_SENT} Prepare it again into an "
-                "empty directory. Let the engine's own writer keep one attempt of each, and use `coalesce` only before "
-                "`prepare`."
+            fault = (
+                f"holds {_partitions(double)} more than once: two complete attempts, the same file twice, or "
+                "partitions that were joined after `prepare`"
             )
-            raise InputError(msg)
-        expected = {partition for partition, _ in self._attempts}
-        if not is_marked and max(expected, default=0) < MOST_PARTITIONS:
-            expected |= {*range(max(expected, default=-1) + 1)}
-        missing = expected - attempts.keys()
-        if missing or not expected:
+            remedy = (
+                "Prepare it again into an empty directory. Let the engine's own writer keep one attempt of each, and "
+                "use `coalesce` only before `prepare`."
+            )
+            raise refusal(self._url, fault, remedy)
+        begun = {partition for partition, _ in self._attempts}
+        expected = begun if self._is_marked else range(max(begun, default=-1) + 1)
+        missing = [*islice((number for number in expected if number not in times), SHOWN + 1)]
+        if missing or not begun:
             fault = f"all or part of {_partitions(missing)} is missing" if missing else "it has no rows"
-            msg = (
-                f"The table at {self._url} is not complete: {fault}. {NOTHING_SENT} Wait until the job that writes it "
-                "has ended, or run it again into an empty directory."
-            )
-            raise InputError(msg)
-        return complete
+            remedy = "Wait until the job that writes it has ended, or run it again into an empty directory."
+            raise refusal(self._url, f"is not complete: {fault}", remedy)
 
 
 def _partitions(numbers: Iterable[int]) -> str:
     ordered = sorted(numbers)
-    shown = ", ".join(map(str, ordered[:SHOWN]))
-    more = f" and {len(ordered) - SHOWN:,} more" if len(ordered) > SHOWN else ""
-    return f"partition{'s' if len(ordered) > 1 else ''} {shown}{more}"
+    more = " and more" if len(ordered) > SHOWN else ""
+    return f"partition{'s' if len(ordered) > 1 else ''} {', '.join(map(str, ordered[:SHOWN]))}{more}"
 
 
 def _footer(path: UPath) -> bytes:
     """Return the digest of a file's footer, which describes the file's content."""
     with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(size - _FOOTER_END, 0))
+        end = file.seek(-8, os.SEEK_END)  # then come the footer's length and the magic number
         length = int.from_bytes(file.read(4), "little")
-        file.seek(max(size - _FOOTER_END - length, 0))
+        file.seek(end - length)
         content: Any = file.read(length)
         return xxh3_128_digest(content)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_statsig.engine.arrow import check_schema, member_order, read_columns, singer_schema
-from target_statsig.engine.table import VERSION, Row, config_digest, pack_source, to_batch
+from target_statsig.engine.table import ROWS_AT_ONCE, VERSION, Row, config_digest, pack_source, to_batch
 from target_statsig.errors import SettingsError
 from target_statsig.events.items import ITEM_TYPES
 from target_statsig.events.prepare import Limits, Preparation
@@ -38,9 +38,7 @@ if TYPE_CHECKING:
     from target_statsig.config.parse import Config
     from target_statsig.config.settings import StreamSettings
     from target_statsig.events.items import ItemType
-
-ROWS_AT_ONCE = 16
-"""Rows of the table in one Arrow batch, some hundred kilobytes."""
+    from target_statsig.events.prepare import PreparedRequest
 
 OF_A_REQUEST = ("count", "size", "body", "digests", "names", "billed")
 """The columns of the table that hold attributes of a `PreparedRequest`."""
@@ -94,26 +92,21 @@ def load(config: Configuration) -> Config:
     return parse_config(own, config_schema())
 
 
-def only_stream(config: Configuration) -> str:
-    """Return the only stream that `streams` names.
-
-    Raises:
-        SettingsError: It names none, or more than one.
-    """
-    streams = [*(read_settings(config).get("streams") or {})]
-    if len(streams) != 1:
-        msg = f"`streams` names {counted(len(streams), 'stream')}. Say which one the rows are (`stream`, `--stream`)."
-        raise SettingsError([msg])
-    return str(streams[0])
-
-
-def prepare_batches(config: Configuration, stream: str) -> BatchPreparer:
+def prepare_batches(config: Configuration, stream: str | None = None) -> BatchPreparer:
     """Return a function that prepares Arrow batches of a stream. It is picklable and holds no key.
+
+    The stream may be omitted if `streams` has one entry only.
 
     Raises:
         SettingsError: The configuration cannot be used, or the stream goes to a segment.
     """
-    parsed = load(read_settings(config) | KEYS)
+    given = read_settings(config)
+    streams = [stream] if stream else [*(given.get("streams") or {})]
+    if len(streams) != 1:
+        msg = f"`streams` names {counted(len(streams), 'stream')}. Say which one the rows are (`stream`, `--stream`)."
+        raise SettingsError([msg])
+    stream = str(streams[0])
+    parsed = load(given | KEYS)
     settings = parsed.for_stream(stream)
     item_type = ITEM_TYPES.get(settings.object_type)
     if item_type is None:
@@ -145,34 +138,33 @@ class BatchPreparer:
     config_digest: str
 
     def __call__(
-        self, batches: Iterable[pa.RecordBatch], *, partition: int | None = None, attempt: int | None = None
+        self, batches: Iterable[pa.RecordBatch], *, partition: int, attempt: int | None = None
     ) -> Iterator[pa.RecordBatch]:
         """Prepare one partition of the input, and yield batches of the table's rows.
 
         Args:
             batches: The partition, in batches with the same columns.
-            partition: The engine's number of the partition. Without one, each call counts as a partition of its own,
-                and the engine must keep the rows of exactly one call for each.
+            partition: The number of the partition, from 0 without a gap.
             attempt: The engine's number of the attempt at this partition; random by default.
 
         Raises:
             InputError: A column has a type that JSON cannot hold.
         """
         attempt = secrets.randbits(63) if attempt is None else attempt
-        rows = _Attempt(self, attempt if partition is None else partition, attempt).rows(batches)
-        while chunk := self._next_rows(rows):
+        rows = _Attempt(self, partition, attempt).rows(batches)
+        while chunk := _next_rows(rows):
             yield to_batch(chunk)
 
-    @staticmethod
-    def _next_rows(rows: Iterator[Row]) -> list[Row]:
-        # Records have no cycles that Python's collector could free, and it takes a tenth of the time.
-        collects = gc.isenabled()
-        gc.disable()
-        try:
-            return [*itertools.islice(rows, ROWS_AT_ONCE)]
-        finally:
-            if collects:
-                gc.enable()
+
+def _next_rows(rows: Iterator[Row]) -> list[Row]:
+    # Records have no cycles that Python's collector could free, and it takes a tenth of the time.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return [*itertools.islice(rows, ROWS_AT_ONCE)]
+    finally:
+        if collects:
+            gc.enable()
 
 
 class _Attempt:
@@ -234,24 +226,24 @@ class _Attempt:
         names, lines, digests = encoded_and_digests(columns)
         prepared = self._preparation.prepare(Read(range(count), columns, columns), self._limits, self._now_ms, digests)
         self._item_bytes = prepared.item_bytes or self._item_bytes
-        for number, request in enumerate(prepared.requests or [None]):
-            columns_of_row: dict[str, Any] = {}
+        members = {name: self._members[name] for name in names}
+        warnings = None
+        if prepared.warnings != MappingWarnings():
+            warnings = msgspec.json.encode(prepared.warnings).decode()
+        row = replace(self._next, deleted=prepared.deleted, warnings=warnings)
+        rejected = prepared.rejected
+        requests: list[PreparedRequest | None] = [*prepared.requests] or [None]
+        for request in requests:
             sent: Sequence[int] = ()
             if request is not None:
                 sent = range(count) if request.rows is None else request.rows
-                columns_of_row = {name: getattr(request, name) for name in OF_A_REQUEST}
-            source = sent
-            if number == 0:
-                source = [*sent, *(row for row, _, _ in prepared.rejected)] if prepared.rejected else sent
-                warnings = prepared.warnings
-                columns_of_row |= {
-                    "rejections": [(len(sent) + i, *why) for i, (_, *why) in enumerate(prepared.rejected)],
-                    "rows": [*range(len(sent))] if sent and prepared.rejected else None,
-                    "deleted": prepared.deleted,
-                    "warnings": None if warnings == MappingWarnings() else msgspec.json.encode(warnings).decode(),
-                }
-            row = self._next
-            self._next = replace(row, sequence=row.sequence + 1, schema=None)
-            columns_of_source = {name: self._members[name] for name in names}
-            packed = pack_source(self._extracted, columns_of_source, [lines[each] for each in source])
-            yield replace(row, source=packed, **columns_of_row)
+                row = replace(row, **{name: getattr(request, name) for name in OF_A_REQUEST})
+            source = [*sent, *(number for number, _, _ in rejected)]
+            yield replace(
+                row,
+                rejections=[(place, why, at) for place, (_, why, at) in enumerate(rejected, len(sent))],
+                rows=[*range(len(sent))] if sent and rejected else None,
+                source=pack_source(self._extracted, members, [lines[each] for each in source]),
+            )
+            row = self._next = replace(self._next, sequence=row.sequence + 1, schema=None)
+            rejected = []

@@ -6,16 +6,16 @@ import logging
 import threading
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from typing_extensions import override
 
 from target_statsig.config.choices import ObjectType
-from target_statsig.engine.files import NO_ROWS, NOTHING_SENT, open_table
+from target_statsig.engine.files import NO_ROWS, NOTHING_SENT, open_table, refusal
 from target_statsig.engine.ledger import RowLedger, TableLedger
 from target_statsig.engine.table import config_digest
-from target_statsig.errors import InputError, RejectionsError, StoreError
+from target_statsig.errors import RejectionsError, StoreError
 from target_statsig.events.items import ITEM_TYPES
 from target_statsig.events.prepare import Preparation, Prepared
 from target_statsig.reports.report import MappingWarnings
@@ -23,6 +23,7 @@ from target_statsig.reports.text import counted
 from target_statsig.singer.dead_letters import ALL, too_many
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.store.ledger import NoLedger
+from target_statsig.store.tables import Command
 
 if TYPE_CHECKING:
     from target_statsig.commands.run import Run
@@ -41,6 +42,7 @@ def send_table(run: Run, url: str) -> int:
     `url` is as in `open_table`. Returns the exit code: 0 if complete, 1 if failed, 128 plus the signal's number if
     interrupted.
     """
+    run.command = Command.SEND
     sender: _Sender | None = None
     try:
         table = open_table(url)
@@ -65,24 +67,16 @@ def check_table(run: Run, table: PreparedTable) -> StreamSettings:
     """
     settings = run.config.for_stream(table.stream)
     if settings.object_type is ObjectType.SEGMENT:
-        msg = (
-            f"Stream '{table.stream}' of the table at {table.url} goes to a segment under this configuration, but "
-            f"segments cannot be sent from prepared tables. {NOTHING_SENT} Send its rows through a tap."
-        )
-        raise InputError(msg)
+        fault = f"is of stream '{table.stream}', which goes to a segment under this configuration"
+        raise refusal(table.url, fault, "Send its rows through a tap.")
     if config_digest(run.settings, settings) != table.config_digest:
-        msg = (
-            f"The table at {table.url} was prepared for stream '{table.stream}' with another configuration. "
-            f"{NOTHING_SENT} Prepare it again with this one, or send it with that one. The stream's settings, "
-            "`compression` and the batch sizes must be the same."
+        fault = f"was prepared for stream '{table.stream}' with another configuration"
+        remedy = (
+            "Prepare it again with this one, or send it with that one. The stream's settings, `compression` and the "
+            "batch sizes must be the same."
         )
-        raise InputError(msg)
-    _check_reject_limit(table, settings.max_rejected_percent)
-    return settings
-
-
-def _check_reject_limit(table: PreparedTable, max_percent: int) -> None:
-    rejected = table.rejections.total()
+        raise refusal(table.url, fault, remedy)
+    rejected, max_percent = table.rejections.total(), settings.max_rejected_percent
     is_all = not table.requests and max_percent < ALL
     if rejected and (max_percent == 0 or is_all or too_many(table.records, rejected, max_percent)):
         worst = ", ".join(f"{reason} {count:,}" for reason, count in table.rejections.most_common(3))
@@ -92,6 +86,7 @@ def _check_reject_limit(table: PreparedTable, max_percent: int) -> None:
             "the rows and prepare it again, or raise `max_rejected_percent`."
         )
         raise RejectionsError(msg)
+    return settings
 
 
 class _Sender:
@@ -212,14 +207,8 @@ class _Lines(Sequence[bytes]):
     def __len__(self) -> int:
         return self._row.count + len(self._row.rejections)
 
-    @overload
-    def __getitem__(self, place: int) -> bytes: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[bytes]: ...
-
     @override
-    def __getitem__(self, place: int | slice) -> bytes | Sequence[bytes]:
+    def __getitem__(self, place: Any) -> Any:
         return self._lines[place]
 
     @cached_property

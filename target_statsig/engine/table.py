@@ -54,6 +54,9 @@ SCHEMA = pa.schema(
 )
 """The columns, which `Row` describes."""
 
+ROWS_AT_ONCE = 16
+"""Rows in one Arrow batch, some hundred kilobytes."""
+
 SENDERS_OWN = frozenset({"max_rejected_percent", "dedupe_days"})
 """Settings of a stream that do not affect the preparation, so that they may differ when the table is sent."""
 
@@ -165,12 +168,9 @@ def _in_order(value: Any, members: Any) -> Any:
 
 
 def pack_source(extracted: str, columns: Mapping[str, Any], lines: Sequence[bytes]) -> bytes | None:
-    """Return the value of `Row.source` for the values of records, one a line.
+    """Return the value of `Row.source` for the values of records, one a line, which were `extracted` then (ISO 8601).
 
-    Args:
-        extracted: When they were read (ISO 8601).
-        columns: The columns, each with the order of its members, as `member_order` returns it.
-        lines: The values of each record.
+    Each of the `columns` comes with the order of its members, as `member_order` returns it.
     """
     if not lines:
         return None

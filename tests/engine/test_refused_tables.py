@@ -37,7 +37,7 @@ def test_a_table_that_lacks_several_partitions_names_ten_of_them(send, table, st
     refused(send(url), statsig, "all or part of partitions 1, 3 is missing")
     for number in range(4, 13):
         (url / f"part-{number:05}.parquet").unlink()
-    refused(send(url), statsig, "all or part of partitions 1, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 1 more is missing")
+    refused(send(url), statsig, "all or part of partitions 1, 3, 4, 5, 6, 7, 8, 9, 10, 11 and more is missing")
 
 
 def test_a_table_that_is_not_complete_and_has_no_rows_is_refused(send, tmp_path, statsig):
@@ -139,20 +139,20 @@ def test_two_tables_in_one_directory_are_refused(send, table, statsig):
 def test_rows_that_nobody_prepared_are_refused(send, tmp_path, statsig):
     for name in ("others", "rows"):
         pq.write_table(pa.table({"id": [1]}), tmp_path / f"{name}.parquet")
-    refused(send(tmp_path / "rows.parquet"), statsig, "rows.parquet", "holds no prepared requests")
+    refused(send(tmp_path / "rows.parquet"), statsig, "holds rows that were not prepared: rows.parquet has no")
 
 
 def test_a_table_that_does_not_name_its_version_is_refused(send, table, statsig):
     url = table(orders(0, 10))
     path = url / "part-00000.parquet"
     pq.write_table(pq.read_table(path).drop_columns("version"), path)
-    refused(send(url), statsig, "part-00000.parquet", "it has no column 'version'")
+    refused(send(url), statsig, "part-00000.parquet has no column 'version'")
 
 
 @pytest.mark.parametrize("url", ["nowhere", "nowhere/*.parquet", "empty"])
 def test_a_place_without_files_is_refused(send, tmp_path, statsig, url):
     (tmp_path / "empty").mkdir()
-    refused(send(tmp_path / url), statsig, "There are no Parquet files at")
+    refused(send(tmp_path / url), statsig, "has no Parquet files that this user can list")
 
 
 @pytest.mark.usefixtures("bound_by_permissions")

@@ -9,7 +9,6 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from dataclasses import replace
 
 import fsspec
 import pyarrow as pa
@@ -435,13 +434,3 @@ def test_a_table_elsewhere_is_read_through_fsspec(send, statsig):
 def test_rows_keep_their_order_in_a_single_request_at_a_time(send, table, statsig):
     assert send(table(orders(0, 40)), max_parallel_requests=1).exit_code == 0
     assert [int(event["metadata"]["id"]) for event in statsig.state.events] == [*range(40)]
-
-
-def test_an_attempt_without_a_partition_of_its_own_has_no_neighbours(send, tmp_path, statsig):
-    for number in (1 << 40, 1 << 41):
-        rows = prepared_rows(ORDERS, orders(number % 7, number % 7 + 1), partition=0, attempt=number)
-        write_file(
-            tmp_path / "table", f"part-{number}", [replace(row, partition=number % 1000 + 2**30) for row in rows]
-        )
-    assert send(tmp_path / "table").exit_code == 0
-    assert sum(arrived(statsig).values()) == 2

@@ -211,7 +211,7 @@ def test_a_check_says_whether_a_table_can_be_sent(command, tmp_path):
     (url / "part-00000.parquet").unlink()
     bad = command.run("--config", config, "--check", "--send", url)
     assert bad.exit_code == 1
-    assert "There are no Parquet files" in " ".join(bad.stdout.split())
+    assert "has no Parquet files" in " ".join(bad.stdout.split())
 
 
 @pytest.mark.parametrize("other", ["--replay", "--apply-held"])
