@@ -61,6 +61,7 @@ class Run:
     Attributes:
         sources: Determines from the tap's messages which streams are complete.
         gate: Holds each STATE back until everything before it is acknowledged.
+        dead_letters: The files for rejected records.
         refusals: Counts the items of each type that Statsig refused.
         failure: The first error, or None.
         when_acknowledged: Called before the report is written, if the run `is_acknowledged`.
@@ -96,6 +97,8 @@ class Run:
         self._bytes_since_flush = 0
         self._ended_at = began
         self._opened = ExitStack()
+        dead_letters = self._open_dead_letters(paths.dead_letter_path(self.settings))
+        self.dead_letters = self._opened.enter_context(closing(dead_letters))
         self._store_opened = ExitStack()
 
     # Shared by the streams
@@ -141,17 +144,6 @@ class Run:
         """Whether the store exists; a database server's always counts as existing."""
         path = paths.store_file(paths.store_url(self.settings))
         return "store" in self.__dict__ or path is None or paths.may_exist(path)
-
-    @cached_property
-    def dead_letters(self) -> DeadLetters:
-        """The files for rejected records."""
-        directory = paths.dead_letter_path(self.settings)
-        return self._opened.enter_context(closing(self._open_dead_letters(directory)))
-
-    @property
-    def _has_dead_letters(self) -> bool:
-        """Whether `dead_letters` was used: `cached_property` stores its value in `__dict__`."""
-        return "dead_letters" in self.__dict__
 
     def _seconds_for(self, requests: int) -> float:
         return self.rate_limiter.seconds_for(requests)
@@ -226,8 +218,7 @@ class Run:
         self.ended = True
         for step in steps:
             self._attempt(step)
-        if self._has_dead_letters:
-            self._attempt(self.dead_letters.flush)
+        self._attempt(self.dead_letters.flush)
         for stream in self.streams:
             self._attempt(stream.rejections.check_reject_limit)
         if self.is_acknowledged:
@@ -237,8 +228,7 @@ class Run:
     def conclude(self) -> None:
         """Close everything, write the report and log the summary. The first error is kept in `failure`."""
         self._attempt(self._opened.close)
-        if self._has_dead_letters:
-            self.report.dead_letter_files = list(self.dead_letters.paths)
+        self.report.dead_letter_files = list(self.dead_letters.paths)
         self._ended_at = self.clock.time()
         settings = self.settings
         if settings.report_path is not None:
@@ -248,7 +238,7 @@ class Run:
         # After all steps that may fail the run, because the store records how it ended.
         self._afterwards("`--status` will not show this run", self._remember)
         self._attempt(self._log_summary)
-        if self._has_dead_letters and self.dead_letters.count:
+        if self.dead_letters.count:
             logger.info("  %s", whereabouts(self.dead_letters, os.environ))
         self._afterwards("The store could not be closed", self._store_opened.close)
         self._afterwards("The report could not be sent to `notify_url`", self._notify)
@@ -293,8 +283,7 @@ class Run:
 
     def _write_state(self, state: State, number: int) -> None:
         """Write a STATE to standard output, after the dead letters and before the ledgers forget anything."""
-        if self._has_dead_letters:
-            self.dead_letters.flush()
+        self.dead_letters.flush()
         self._put_out(state)
         self.streams.state_written(state, number)
 
@@ -321,8 +310,7 @@ class Run:
     @property
     def is_acknowledged(self) -> bool:
         """Whether all input was read and every record is acknowledged, in the store, or a dead letter."""
-        is_lost = self._has_dead_letters and self.dead_letters.lost
-        return self._complete and self.gate.settled and not is_lost
+        return self._complete and self.gate.settled and not self.dead_letters.lost
 
     def _log_summary(self) -> None:
         log_summary(self.report, self._ended_at)
