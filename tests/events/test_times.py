@@ -97,7 +97,7 @@ def test_an_invalid_text_is_not_read_as_a_time(text):
         pytest.param(946_684_800, 946_684_800_000, id="the first second of 2000"),
         pytest.param(4_133_980_799_999, 4_133_980_799_999, id="the last millisecond of 2100"),
         pytest.param(20_240_606, JUNE_6, id="a date"),
-        pytest.param(Decimal("20240606.0"), JUNE_6, id="a date with a fraction of nothing"),
+        pytest.param(Decimal("20240606.0"), JUNE_6, id="a date with a fraction of zero"),
         pytest.param("20240606", JUNE_6, id="a date in a text"),
         pytest.param(20_240_606_093_000, JUNE_6 + 34_200_000, id="a time to the second"),
         pytest.param("20240606093000", JUNE_6 + 34_200_000, id="a time to the second in a text"),

@@ -56,7 +56,7 @@ def preparation():
 
 @pytest.fixture
 def forbid_this_process(monkeypatch):
-    """Return a function from whose call on only a worker can prepare a batch."""
+    """Return a function; once it is called, only workers can prepare a batch."""
 
     def prepare_here(*_):
         pytest.fail("prepared in this process")
@@ -192,6 +192,7 @@ def test_tasks_on_a_single_processor_are_done_in_this_process(monkeypatch, prepa
     monkeypatch.setattr("target_statsig.events.workers.processors", lambda: 1)
     workers = Workers()
     workers.start()
+    assert workers._workers == []
     assert workers.prepare(preparation, BATCH, LIMITS, NOW) == preparation(BATCH, LIMITS, NOW)
 
 

@@ -78,7 +78,7 @@ def test_a_record_with_an_invalid_segment_id_is_rejected(run_target, statsig, ca
     assert [letter["record"] for letter in run_target.dead_letters[1:]] == [rows[1]]
 
 
-# An empty id in the settings is none.
+# In the settings, an empty id means that none is set.
 @pytest.mark.parametrize("name", UNUSABLE[:2] + UNUSABLE[3:])
 def test_an_invalid_segment_id_in_the_settings_is_refused(run_target, calls, name):
     with pytest.raises(ConfigValidationError) as caught:

@@ -119,3 +119,4 @@ def test_a_partly_settled_ticket_holds_only_the_states_behind_it():
     assert not gate.settled
     gate.close(ticket)
     assert written == [("before", 1), ("behind", 2)]
+    assert gate.settled
