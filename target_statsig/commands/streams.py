@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.choices import ObjectType
-from target_statsig.config.parse import unmatched
 from target_statsig.events.items import ITEM_TYPES
 from target_statsig.events.remembered import replication_key_of
 from target_statsig.events.stream import EventStream
@@ -75,7 +75,7 @@ class Streams:
         if not self.replaying:
             came = sorted(name for name, columns in self._columns.items() if columns.seen)
             entries = self._run.config.entries
-            absent = unmatched(came, entries)
+            absent = [key for key in entries if key not in came and not any(fnmatchcase(name, key) for name in came)]
             warn_of_absent_streams(absent, came, entries)
             if not (came or absent):
                 logger.warning("No stream came: the input held no SCHEMA message. If the tap failed, its log says why.")

@@ -77,7 +77,11 @@ def _faults(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[tuple
         known = STREAM_TYPES if path else schema["properties"]
         where = f"streams.{path[1]}: " if path else ""
         for name in sorted(instance.keys() - known.keys()):
-            yield (*path, name), f"{where}`{name}` is not a setting{_suggestion(name, known)}"
+            near = nearest(name, known)
+            hint = f"; did you mean `{near}`?" if near else "."
+            if name == "load_method":
+                hint = ": use `sync_mode` for segments; events are always appended."
+            yield (*path, name), f"{where}`{name}` is not a setting{hint}"
     elif error.validator in {"anyOf", "oneOf"}:
         # singer-sdk's settings; of several alternatives the last is the most specific.
         ways = [*(error.context or ())]
@@ -110,13 +114,6 @@ def _described(types: str | Sequence[str]) -> str:
     if len(kinds) > 1:
         return "a string or a list of strings"
     return f"{'an' if kinds[0] in {'integer', 'object', 'array'} else 'a'} {kinds[0]}"
-
-
-def _suggestion(name: str, known: Mapping[str, Any]) -> str:
-    if name == "load_method":
-        return ": use `sync_mode` for segments; events are always appended."
-    near = nearest(name, known)
-    return f"; did you mean `{near}`?" if near else "."
 
 
 def run_errors(settings: Settings, used: Collection[str]) -> Iterator[str]:

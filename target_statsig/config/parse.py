@@ -14,7 +14,7 @@ from target_statsig.config.settings import STREAM_TYPES, Settings, StreamSetting
 from target_statsig.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
 WILDCARDS = frozenset("*?[]")
 
@@ -114,11 +114,6 @@ def find_entry(stream: str, entries: Collection[str]) -> str | None:
 
 def _literal_length(pattern: str) -> int:
     return sum(character not in WILDCARDS for character in pattern)
-
-
-def unmatched(streams: Collection[str], entries: Iterable[str]) -> list[str]:
-    """Return the keys of `streams` that are neither the name of one of these streams nor a glob for it."""
-    return [key for key in entries if key not in streams and not any(fnmatchcase(stream, key) for stream in streams)]
 
 
 def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
