@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import gzip
 import math
 import re
@@ -64,18 +63,7 @@ _REVIEW_REMEDY = (
 )
 
 
-class Outcome(enum.Enum):
-    """What an answer means for its request."""
-
-    OK = "ok"
-    NOT_NOW = "not now"
-    TOO_LARGE = "too large"
-    REFUSED = "refused"
-    WRONG_KEY = "wrong key"
-    REVIEW = "review"
-
-
-_REFUSALS = {401: Outcome.WRONG_KEY, 403: Outcome.WRONG_KEY, 413: Outcome.TOO_LARGE}
+_REFUSALS = {401: AuthenticationError, 403: AuthenticationError, 413: TooLargeError}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +87,8 @@ class Answer:
     wants_review: bool = False
 
     @property
-    def outcome(self) -> Outcome:
-        """The meaning for the request.
+    def error(self) -> type[TargetStatsigError] | None:
+        """The class of the error that it means; None if the request was taken. After a NotNowError, try again.
 
         Like Statsig's own SDKs, it treats a 2xx with `success: false` or without JSON as a failure, because a proxy may
         have sent it. Both APIs answer with objects; those of the Console API have no `success`.
@@ -108,14 +96,14 @@ class Answer:
         """
         status = self.status
         if self.wants_review:
-            return Outcome.REVIEW
+            return RefusedError
         if status is None or status in _TRY_AGAIN:
-            return Outcome.NOT_NOW
+            return NotNowError
         if status in _OK:
-            return Outcome.OK if isinstance(self.body, dict) and not self._denies else Outcome.NOT_NOW
+            return None if isinstance(self.body, dict) and not self._denies else NotNowError
         if status in _SERVER_ERRORS and status != HTTPStatus.NOT_IMPLEMENTED:
-            return Outcome.NOT_NOW
-        return _REFUSALS.get(status, Outcome.REFUSED)
+            return NotNowError
+        return _REFUSALS.get(status, RefusedError)
 
     @property
     def maybe_taken(self) -> bool:
@@ -126,7 +114,7 @@ class Answer:
         """
         if self.status is None:
             return self.sent
-        if self.outcome is not Outcome.NOT_NOW or self.status in _TURNED_AWAY:
+        if self.error is not NotNowError or self.status in _TURNED_AWAY:
             return False
         return not (self._denies and (self.status in _OK or self.status == HTTPStatus.SERVICE_UNAVAILABLE))
 
@@ -180,13 +168,13 @@ class Call:
     def refusal(self) -> TargetStatsigError:
         """Return the error for an answer that ends the request."""
         status, kind, text = self.answer.status, self.kind, f"{self._answered} to {self.what}"
-        if self.answer.outcome is Outcome.WRONG_KEY:
+        if self.answer.error is AuthenticationError:
             return AuthenticationError(
                 f"{text}, with the key in `{kind.setting}`. {kind.describe(self.key)} {kind.wanted}"
             )
-        if self.answer.outcome is Outcome.REVIEW:
+        if self.answer.wants_review:
             return self._error(RefusedError, f"{text}. {_REVIEW_REMEDY}", heading=Heading.REVIEW)
-        if self.answer.outcome is Outcome.TOO_LARGE:
+        if self.answer.error is TooLargeError:
             size = counted(len(self.request.body or b""), "byte")
             return self._error(TooLargeError, f"{text} (request of {size}). Lower {kind.size_settings}.")
         hint = ""

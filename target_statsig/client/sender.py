@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import backoff
 
-from target_statsig.client.answers import Answer, Call, Outcome, decode_json, quote_message
+from target_statsig.client.answers import Answer, Call, decode_json, quote_message
 from target_statsig.client.http import TransportError
-from target_statsig.errors import TargetStatsigError
+from target_statsig.errors import NotNowError, TargetStatsigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -92,10 +92,10 @@ class Sender:
                     self.clock.sleep(closed)
                 if limiter:
                     limiter.acquire()
-                outcome = self._try(call, fresh_headers(call.tries) if fresh_headers else {})
-                if outcome is Outcome.OK:
+                self._try(call, fresh_headers(call.tries) if fresh_headers else {})
+                if call.answer.error is None:
                     break
-                if outcome is not Outcome.NOT_NOW:
+                if call.answer.error is not NotNowError:
                     raise call.refusal()
                 self._wait(call, self.rng() * ceiling)
         except TargetStatsigError as error:
@@ -105,7 +105,7 @@ class Sender:
             logger.info("Statsig accepted %s at try %s", call.what, f"{call.tries:,}")
         return call
 
-    def _try(self, call: Call, fresh_headers: Mapping[str, str]) -> Outcome:
+    def _try(self, call: Call, fresh_headers: Mapping[str, str]) -> None:
         begun = self.clock.monotonic()
         try:
             response = self.transport.send(replace(call.request, headers={**call.request.headers, **fresh_headers}))
@@ -115,10 +115,9 @@ class Sender:
             body = decode_json(response.body)
             retry_after = parse_retry_after(response.headers.get("retry-after"), now=self.clock.time())
             answer = Answer(response.status, body, retry_after=retry_after, wants_review=call.wants_review(body))
-            if answer.outcome is not Outcome.OK:
+            if answer.error is not None:
                 answer = replace(answer, message=quote_message(body, sent=call.request.body, key=call.key))
         call.record(answer, self.clock.monotonic() - begun)
-        return answer.outcome
 
     def _wait(self, call: Call, delay: float) -> None:
         """Wait for the next try: `Retry-After` plus the delay, or raise NotNowError if the time left is too short."""

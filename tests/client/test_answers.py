@@ -8,13 +8,12 @@ import pytest
 from target_statsig.client.answers import (
     MAX_MESSAGE,
     Answer,
-    Outcome,
     decode_json,
     quote_message,
 )
 from target_statsig.config.choices import ApiKeyKind
 from target_statsig.config.settings import Settings
-from target_statsig.errors import AuthenticationError
+from target_statsig.errors import AuthenticationError, NotNowError, RefusedError, TooLargeError
 from target_statsig.reports.text import duration
 
 SUCCESS = {"success": True}
@@ -31,43 +30,43 @@ KINDS = [pytest.param(kind, id=kind.name) for kind in ApiKeyKind]
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "outcome"),
+    ("status", "body", "error"),
     [
-        pytest.param(None, None, Outcome.NOT_NOW, id="no response"),
-        pytest.param(202, SUCCESS, Outcome.OK, id="accepted"),
-        pytest.param(200, {"message": "IDs added", "data": {}}, Outcome.OK, id="accepted by the console"),
-        pytest.param(201, {"data": {"id": "vip"}}, Outcome.OK, id="created by the console"),
-        pytest.param(202, {"success": False}, Outcome.NOT_NOW, id="2xx without success"),
-        pytest.param(202, None, Outcome.NOT_NOW, id="2xx without JSON"),
-        pytest.param(204, None, Outcome.NOT_NOW, id="2xx without a body"),
-        pytest.param(200, "success", Outcome.NOT_NOW, id="2xx with a string"),
-        pytest.param(200, [SUCCESS], Outcome.NOT_NOW, id="2xx with a list"),
-        pytest.param(301, None, Outcome.REFUSED, id="redirect"),
-        pytest.param(304, None, Outcome.REFUSED, id="not modified"),
-        pytest.param(400, NOT_FOUND, Outcome.REFUSED, id="bad request"),
-        pytest.param(401, NOT_FOUND, Outcome.WRONG_KEY, id="no key"),
-        pytest.param(403, NOT_FOUND, Outcome.WRONG_KEY, id="wrong key"),
-        pytest.param(404, NOT_FOUND, Outcome.REFUSED, id="not found"),
-        pytest.param(405, NOT_FOUND, Outcome.REFUSED, id="wrong method"),
-        pytest.param(408, None, Outcome.NOT_NOW, id="request timeout"),
-        pytest.param(409, NOT_FOUND, Outcome.NOT_NOW, id="update in progress"),
-        pytest.param(413, None, Outcome.TOO_LARGE, id="too large"),
-        pytest.param(422, NOT_FOUND, Outcome.REFUSED, id="unprocessable"),
-        pytest.param(429, NOT_FOUND, Outcome.NOT_NOW, id="quota"),
-        pytest.param(500, None, Outcome.NOT_NOW, id="server error"),
-        pytest.param(501, None, Outcome.REFUSED, id="not implemented"),
-        pytest.param(502, None, Outcome.NOT_NOW, id="bad gateway"),
-        pytest.param(503, {"success": False}, Outcome.NOT_NOW, id="unavailable"),
-        pytest.param(503, SUCCESS, Outcome.NOT_NOW, id="unavailable, though it says success"),
-        pytest.param(504, None, Outcome.NOT_NOW, id="gateway timeout"),
-        pytest.param(522, None, Outcome.NOT_NOW, id="Cloudflare's connection timeout"),
-        pytest.param(524, None, Outcome.NOT_NOW, id="Cloudflare's timeout"),
-        pytest.param(599, None, Outcome.NOT_NOW, id="network timeout"),
-        pytest.param(600, None, Outcome.REFUSED, id="not a status"),
+        pytest.param(None, None, NotNowError, id="no response"),
+        pytest.param(202, SUCCESS, None, id="accepted"),
+        pytest.param(200, {"message": "IDs added", "data": {}}, None, id="accepted by the console"),
+        pytest.param(201, {"data": {"id": "vip"}}, None, id="created by the console"),
+        pytest.param(202, {"success": False}, NotNowError, id="2xx without success"),
+        pytest.param(202, None, NotNowError, id="2xx without JSON"),
+        pytest.param(204, None, NotNowError, id="2xx without a body"),
+        pytest.param(200, "success", NotNowError, id="2xx with a string"),
+        pytest.param(200, [SUCCESS], NotNowError, id="2xx with a list"),
+        pytest.param(301, None, RefusedError, id="redirect"),
+        pytest.param(304, None, RefusedError, id="not modified"),
+        pytest.param(400, NOT_FOUND, RefusedError, id="bad request"),
+        pytest.param(401, NOT_FOUND, AuthenticationError, id="no key"),
+        pytest.param(403, NOT_FOUND, AuthenticationError, id="wrong key"),
+        pytest.param(404, NOT_FOUND, RefusedError, id="not found"),
+        pytest.param(405, NOT_FOUND, RefusedError, id="wrong method"),
+        pytest.param(408, None, NotNowError, id="request timeout"),
+        pytest.param(409, NOT_FOUND, NotNowError, id="update in progress"),
+        pytest.param(413, None, TooLargeError, id="too large"),
+        pytest.param(422, NOT_FOUND, RefusedError, id="unprocessable"),
+        pytest.param(429, NOT_FOUND, NotNowError, id="quota"),
+        pytest.param(500, None, NotNowError, id="server error"),
+        pytest.param(501, None, RefusedError, id="not implemented"),
+        pytest.param(502, None, NotNowError, id="bad gateway"),
+        pytest.param(503, {"success": False}, NotNowError, id="unavailable"),
+        pytest.param(503, SUCCESS, NotNowError, id="unavailable, though it says success"),
+        pytest.param(504, None, NotNowError, id="gateway timeout"),
+        pytest.param(522, None, NotNowError, id="Cloudflare's connection timeout"),
+        pytest.param(524, None, NotNowError, id="Cloudflare's timeout"),
+        pytest.param(599, None, NotNowError, id="network timeout"),
+        pytest.param(600, None, RefusedError, id="not a status"),
     ],
 )
-def test_status_and_body_decide_the_outcome(status, body, outcome):
-    assert Answer(status, body).outcome is outcome
+def test_status_and_body_decide_the_error(status, body, error):
+    assert Answer(status, body).error is error
 
 
 @pytest.mark.parametrize(
