@@ -152,13 +152,6 @@ class Call:
         """Whether it would change something in Statsig."""
         return self.request.method != "GET"
 
-    def record(self, answer: Answer, seconds: float) -> None:
-        """Count a try, which took `seconds`."""
-        self.tries += 1
-        self.answer = answer
-        self.seconds_left -= seconds
-        self.maybe_taken = self.maybe_taken or (self.changes and answer.maybe_taken)
-
     def wants_review(self, body: object) -> bool:
         """Return whether an answer to a change of a segment asks for a review."""
         message = body.get("message") if isinstance(body, dict) else None

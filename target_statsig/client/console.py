@@ -6,7 +6,6 @@ Source of paths, bodies and shapes: https://docs.statsig.com/console-api/segment
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -81,12 +80,11 @@ class Segment(msgspec.Struct, frozen=True, rename="camel"):
         return int(self.said_count or 0)
 
 
-@dataclass(frozen=True, slots=True)
-class ListState:
+class ListState(msgspec.Struct, frozen=True):
     """The state of an ID list. The version changes with every update, and is None before the first."""
 
-    version: int | None
-    updating: bool
+    version: int | None = msgspec.field(default=None, name="currentVersion")
+    updating: bool | None = msgspec.field(default=False, name="isUpdating")
 
 
 class _Pagination(msgspec.Struct, rename="camel"):
@@ -100,11 +98,6 @@ class _Response(msgspec.Struct, Generic[Data]):
 
     data: Data
     pagination: _Pagination | None = None
-
-
-class _ListState(msgspec.Struct, rename="camel"):
-    current_version: float | None = None
-    is_updating: bool | None = None
 
 
 class _Ids(msgspec.Struct):
@@ -158,9 +151,7 @@ class ConsoleClient:
     def list_state(self, segment_id: str) -> ListState:
         """Return the state of an ID list."""
         what = f"reading the list state of segment '{segment_id}'"
-        data = self._read(_path(segment_id, "idlist_metadata"), what, _Response[_ListState])
-        version = data.current_version
-        return ListState(None if version is None else int(version), bool(data.is_updating))
+        return self._read(_path(segment_id, "idlist_metadata"), what, _Response[ListState])
 
     def ids(self, segment_id: str) -> Iterator[str]:
         """Yield all ids of a list as its pages are read; an id may come twice."""
@@ -305,7 +296,7 @@ def _time_of(event: _Event) -> int | None:
 
 def _convert(call: Call, shape: type[_Response[Data]]) -> _Response[Data]:
     try:
-        return msgspec.convert(call.answer.body, shape)
+        return msgspec.convert(call.answer.body, shape, strict=False)  # a version may be written as 12.0
     except msgspec.ValidationError as error:
         raise _unusable(call, str(error)) from None
 

@@ -117,7 +117,10 @@ class Sender:
             answer = Answer(response.status, body, retry_after=retry_after, wants_review=call.wants_review(body))
             if answer.error is not None:
                 answer = replace(answer, message=quote_message(body, sent=call.request.body, key=call.key))
-        call.record(answer, self.clock.monotonic() - begun)
+        call.answer = answer
+        call.tries += 1
+        call.seconds_left -= self.clock.monotonic() - begun
+        call.maybe_taken = call.maybe_taken or (call.changes and answer.maybe_taken)
 
     def _wait(self, call: Call, delay: float) -> None:
         """Wait for the next try: `Retry-After` plus the delay, or raise NotNowError if the time left is too short."""
