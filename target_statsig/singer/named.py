@@ -74,14 +74,7 @@ class NamedColumns:
             return f"`{field}` comes from the setting of that name."
         # The field is a column: of the primary key, or of a custom ID type.
         origin = "the column of that name" if sources == (field,) else _enumerated(sources, "or")
-        return f"`{field}` is read from {origin}{self._if_absent(sources)}."
-
-    def _if_absent(self, sources: Sequence[str]) -> str:
-        if any(_may_have(self._schema, source) for source in sources):
-            return ""
-        near = _nearest(sources, self._schema)
-        hint = f" (the nearest is `{near}`)" if near else ""
-        return f", {'none of which the stream has' if len(sources) > 1 else 'which the stream does not have'}{hint}"
+        return f"`{field}` is read from {origin}{_absence(sources, self._schema)}."
 
     def _columns_by_setting(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yield each setting that names columns, with its columns. The stream needs one of them."""
@@ -104,19 +97,11 @@ class NamedColumns:
     def _warn_if_absent(
         self, schema: Mapping[str, Any], setting: str, sources: tuple[str, ...], *, maps: str = "after"
     ) -> None:
-        if (setting, sources) in self._warned or any(_may_have(schema, source) for source in sources):
-            return
-        self._warned.add((setting, sources))
-        near = _nearest(sources, schema)
-        logger.warning(
-            "Stream '%s': `%s` names %s, %s.%s Case matters, and names are those %s stream maps.",
-            self._stream,
-            setting,
-            _enumerated(sources, "and"),
-            "which the stream does not have" if len(sources) == 1 else "none of which the stream has",
-            f" Did you mean `{near}`?" if near else "",
-            maps,
-        )
+        absence = _absence(sources, schema)
+        if absence and (setting, sources) not in self._warned:
+            self._warned.add((setting, sources))
+            message = "Stream '%s': `%s` names %s%s. Case matters, and names are those %s stream maps."
+            logger.warning(message, self._stream, setting, _enumerated(sources, "and"), absence, maps)
 
 
 def warn_of_absent_streams(keys: Iterable[str], came: Sequence[str], entries: Container[str]) -> None:
@@ -129,16 +114,9 @@ def warn_of_absent_streams(keys: Iterable[str], came: Sequence[str], entries: Co
     more = f" and {len(came) - SHOWN_STREAMS} more" if len(came) > SHOWN_STREAMS else ""
     for key in keys:
         near = nearest(key, unnamed)
-        logger.warning(
-            (
-                "`streams` names '%s', but no such stream came.%s Streams that came: %s%s. Names are those after "
-                "stream maps."
-            ),
-            key,
-            f" Did you mean '{near}'?" if near else "",
-            shown,
-            more,
-        )
+        hint = f" Did you mean '{near}'?" if near else ""
+        message = "`streams` names '%s', but no such stream came.%s Streams that came, after stream maps: %s%s."
+        logger.warning(message, key, hint, shown, more)
 
 
 def _enumerated(names: Sequence[str], conjunction: str) -> str:
@@ -175,8 +153,13 @@ def _may_be_object(schema: Mapping[str, Any]) -> bool:
     return kinds == "object" or (isinstance(kinds, list) and "object" in kinds)
 
 
-def _nearest(sources: Iterable[str], schema: Mapping[str, Any]) -> str | None:
-    return next(filter(None, (nearest(source, [*_paths(schema)]) for source in sources)), None)
+def _absence(sources: Sequence[str], schema: Mapping[str, Any]) -> str:
+    """Return the rest of a sentence about columns, if a stream has none of them."""
+    if any(_may_have(schema, source) for source in sources):
+        return ""
+    near = next(filter(None, (nearest(source, [*_paths(schema)]) for source in sources)), None)
+    hint = f" (the nearest is `{near}`)" if near else ""
+    return f", {'none of which the stream has' if len(sources) > 1 else 'which the stream does not have'}{hint}"
 
 
 def _paths(schema: Mapping[str, Any], before: str = "") -> Iterator[str]:
