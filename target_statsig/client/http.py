@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -126,7 +125,6 @@ class HttpTransport(Transport):
     def __init__(self) -> None:
         self._adapter = requests.adapters.HTTPAdapter(pool_maxsize=_KEPT_CONNECTIONS)
         self._routes: dict[str, _Route] = {}
-        self._lock = threading.Lock()
 
     @override
     def send(self, request: Request) -> Response:
@@ -154,25 +152,24 @@ class HttpTransport(Transport):
 
     @override
     def close(self) -> None:
-        with self._lock:
-            self._routes.clear()
-            self._adapter.close()
+        self._routes.clear()
+        self._adapter.close()
 
     def _route(self, url: str) -> _Route:
         """Return the route to an address, cached: finding it takes as long as two requests."""
-        with self._lock:
-            if url not in self._routes:
-                try:
-                    self._routes[url] = _find_route(self._adapter, url)
-                except (OSError, ValueError) as error:
-                    # The text of a ValueError may quote the address, and a password in it.
-                    cause = "The address cannot be used" if isinstance(error, ValueError) else error
-                    msg = (
-                        f"{cause}, so nothing was sent. Check `events_url`, `console_url` and the variables of the "
-                        "environment for proxies and certificates (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`)."
-                    )
-                    raise FatalRunError(msg, heading=Heading.SETTINGS) from None
-            return self._routes[url]
+        route = self._routes.get(url)
+        if route is None:
+            try:
+                route = self._routes[url] = _find_route(self._adapter, url)
+            except (OSError, ValueError) as error:
+                # The text of a ValueError may quote the address, and a password in it.
+                cause = "The address cannot be used" if isinstance(error, ValueError) else error
+                msg = (
+                    f"{cause}, so nothing was sent. Check `events_url`, `console_url` and the variables of the "
+                    "environment for proxies and certificates (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`)."
+                )
+                raise FatalRunError(msg, heading=Heading.SETTINGS) from None
+        return route
 
 
 def _find_route(adapter: requests.adapters.HTTPAdapter, url: str) -> _Route:
