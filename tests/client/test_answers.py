@@ -158,7 +158,7 @@ def test_durations_are_rounded_up(seconds, text):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_names_settings_that_exist(kind):
+def test_every_kind_of_key_names_existing_settings(kind):
     settings = Settings()
 
     assert hasattr(settings, kind.setting)
