@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from target_statsig.config.parse import parse_config
+from target_statsig.config.settings import config_schema
 from target_statsig.errors import Heading
 from target_statsig.target import TargetStatsig
 
@@ -93,6 +95,9 @@ class TargetRunner:
             "retry_timeout": 0,
             **settings,
         }
+
+    def parsed_config(self, **settings):
+        return parse_config(self.config(**settings), config_schema())
 
     def __call__(self, messages, **settings):
         source = messages

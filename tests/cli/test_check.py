@@ -7,9 +7,7 @@ import json
 import pytest
 
 from target_statsig.commands.check import check, failed
-from target_statsig.config.parse import parse_config
 from target_statsig.config.paths import project_identity
-from target_statsig.config.settings import config_schema
 from target_statsig.store.store import Store
 from tests.fakes import NOON, FakeClock
 from tests.singer import TargetRunner, record, schema
@@ -24,7 +22,7 @@ def run_check(statsig, tmp_path):
     runner = TargetRunner(statsig, tmp_path, capsys=None, caplog=None)
 
     def run(**settings):
-        config = parse_config(runner.config(**settings), config_schema())
+        config = runner.parsed_config(**settings)
         sections = check(config, FakeClock())
         texts = {row.name: f"{row.mark.value} {row.found}" for rows in sections.values() for row in rows}
         return failed(sections), texts
@@ -65,7 +63,7 @@ def test_a_flat_configuration_is_checked(run_check, statsig):
 def test_another_mirror_of_a_segment_in_the_store_is_a_failure(run_check, statsig, tmp_path):
     statsig.state.seed_segment("vips", ["a"])
     runner = TargetRunner(statsig, tmp_path, capsys=None, caplog=None)
-    settings = parse_config(runner.config(**MIRROR), config_schema()).settings
+    settings = runner.parsed_config(**MIRROR).settings
     identity = project_identity(settings)
     store = Store(settings.store_url, clock=FakeClock(), project=identity, run_id="a run")
     store.record_facts("vips", fed_by="users", last_sync_at=NOON, last_status="complete")

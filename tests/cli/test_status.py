@@ -10,9 +10,7 @@ import pytest
 
 from target_statsig.commands.apply_held import apply_held
 from target_statsig.commands.status import read_status
-from target_statsig.config.parse import parse_config
 from target_statsig.config.paths import project_identity
-from target_statsig.config.settings import config_schema
 from target_statsig.errors import StoreError
 from target_statsig.store.readonly import read_store_status
 from target_statsig.store.store import KEPT_RUNS, KEPT_SECONDS, Store
@@ -34,16 +32,12 @@ def members(*users):
     return [schema("users"), *(record("users", {"user_id": user}) for user in users)]
 
 
-def settings_of(runner, settings):
-    return parse_config(runner.config(**settings), config_schema()).settings
-
-
 @pytest.fixture
 def status(run_target):
     """Return the status as JSON, after rendering it as text."""
 
     def read(**settings):
-        found = read_status(settings_of(run_target, settings))
+        found = read_status(run_target.parsed_config(**settings).settings)
         assert found.as_text()
         return found.as_json()
 
@@ -102,7 +96,7 @@ def test_dead_letters_of_several_runs_are_counted_once_by_reason(run_target, sta
 
 
 def test_the_run_that_holds_a_lock_is_listed_as_at_work(run_target, status, store):
-    settings = settings_of(run_target, {**EVENT, **store})
+    settings = run_target.parsed_config(**EVENT, **store).settings
     url, project = settings.store_url, project_identity(settings)
     with closing(Store(url, clock=FakeClock(), project=project, run_id="another run")) as opened:
         opened.ledger("orders").begin()

@@ -18,8 +18,6 @@ from target_statsig.commands.verify import (
     judge,
     verify,
 )
-from target_statsig.config.parse import parse_config
-from target_statsig.config.settings import config_schema
 from tests.fakes import FakeClock
 from tests.singer import record, schema
 
@@ -42,7 +40,7 @@ def verify_last_run(run_target):
     """
 
     def run(later=0.0, **settings):
-        config = parse_config(run_target.config(**EVENT, **settings), config_schema())
+        config = run_target.parsed_config(**EVENT, **settings)
         clock = FakeClock()
         clock.now = time.time() + later
         run.last = verify(config.settings, clock)
