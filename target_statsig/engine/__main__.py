@@ -51,8 +51,7 @@ def main() -> None:
     print(  # noqa: T201 -- what the command says
         f"{counted(counts['records'], 'record')} of stream '{preparer.stream}': "
         f"{counted(counts['requests'], 'request')}, {counts['rejected']:,} rejected, {counts['deleted']:,} deleted. "
-        f"Send them: "
-        f"target-statsig {' '.join(f'--config {each}' for each in given.config)} --send {given.out}"
+        f"Send them: target-statsig {' '.join(f'--config {each}' for each in given.config)} --send {given.out}"
     )
 
 

@@ -207,11 +207,8 @@ def _find_files(url: str) -> tuple[UPath, Sequence[UPath], Sequence[UPath], str 
 
 
 def _files_below(root: UPath) -> Iterator[UPath]:
-    """Return the Parquet files of a table.
-
-    Raises:
-        OSError: A directory on this machine cannot be listed. `rglob` passes it over, and its rows would not be sent.
-    """
+    """Return the Parquet files of a table."""
+    # `rglob` passes over a directory that cannot be listed, and its rows would not be sent.
     if root.protocol in {"", "file"} and root.exists():
         for _, directories, _ in os.walk(root.path, onerror=_raise):
             directories[:] = [name for name in directories if not name.startswith(HIDDEN)]

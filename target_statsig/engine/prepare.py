@@ -34,10 +34,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from target_statsig.config.choices import Compression
     from target_statsig.config.parse import Config
-    from target_statsig.config.settings import StreamSettings
-    from target_statsig.events.items import ItemType
     from target_statsig.events.prepare import PreparedRequest
 
 OF_A_REQUEST = ("count", "size", "body", "digests", "names", "billed")
@@ -116,13 +113,12 @@ def prepare_batches(config: Configuration, stream: str | None = None) -> BatchPr
         )
         raise SettingsError([msg])
     run = parsed.settings
+    reader = RecordReader(stream, stream, {}, (), validates=False)
     return BatchPreparer(
-        stream=stream,
-        settings=settings,
-        item_type=item_type,
-        compression=run.compression,
-        limits=Limits(run.batch_size_rows, run.batch_size_bytes, run.batch_size_bytes),
-        config_digest=config_digest(run, settings),
+        stream,
+        Preparation(reader, settings, item_type, settings.dedupe, run.compression, replication_key=None),
+        Limits(run.batch_size_rows, run.batch_size_bytes, run.batch_size_bytes),
+        config_digest(run, settings),
     )
 
 
@@ -131,9 +127,7 @@ class BatchPreparer:
     """Prepares the batches of one stream."""
 
     stream: str
-    settings: StreamSettings
-    item_type: ItemType
-    compression: Compression
+    preparation: Preparation
     limits: Limits
     config_digest: str
 
@@ -171,17 +165,8 @@ class _Attempt:
     """One attempt to prepare a partition."""
 
     def __init__(self, preparer: BatchPreparer, partition: int, attempt: int) -> None:
-        self._stream = preparer.stream
+        self._preparation = preparer.preparation
         self._limits = preparer.limits
-        reader = RecordReader(preparer.stream, preparer.stream, {}, (), validates=False)
-        self._preparation = Preparation(
-            reader,
-            preparer.settings,
-            preparer.item_type,
-            remembers=preparer.settings.dedupe,
-            compression=preparer.compression,
-            replication_key=None,
-        )
         self._now_ms = int(time.time() * 1000)
         self._extracted = dt.datetime.fromtimestamp(self._now_ms / 1000, dt.UTC).isoformat()
         self._item_bytes = 0.0
@@ -218,7 +203,7 @@ class _Attempt:
         """Yield a row for each request. The first row has the rejections; it may lack a request."""
         if self._next.sequence == 0:
             check_schema(part[0].schema)
-            self._next = replace(self._next, schema=singer_schema(self._stream, part[0].schema))
+            self._next = replace(self._next, schema=singer_schema(self._next.stream, part[0].schema))
             self._members = {column.name: member_order(column.type) for column in part[0].schema}
         records = read_columns(part)
         count = sum(map(len, part))

@@ -91,12 +91,7 @@ def check_table(run: Run, table: PreparedTable) -> StreamSettings:
 
 class _Sender:
     def __init__(self, run: Run, table: PreparedTable, settings: StreamSettings) -> None:
-        """Open the ledgers.
-
-        Raises:
-            FatalRunError: Another run is sending the stream.
-            StoreError: The store cannot be used.
-        """
+        """Open the ledgers, and keep other runs out of the stream."""
         self._run = run
         self._table = table
         self._turn = threading.Lock()
@@ -143,11 +138,7 @@ class _Sender:
         self.ledger.record()
 
     def _next_row(self) -> Row | None:
-        """Return the next row; None if there is none, or if the run was stopped.
-
-        Raises:
-            TargetStatsigError: The error of a request in any thread.
-        """
+        """Return the next row; None if there is none, or if the run was stopped."""
         if not self._turn.acquire(blocking=False):
             self.ledger.record()
             self._turn.acquire()
@@ -183,15 +174,12 @@ class _Sender:
         text = self._table.schemas[row.partition, row.attempt]
         if text not in self._readings:
             schema = msgspec.json.decode(text)
-            stream, settings = self._table.stream, self._settings
+            stream, settings, compression = self._table.stream, self._settings, self._run.settings.compression
             reader = RecordReader(stream, stream, schema["schema"], (), validates=False)
+            item_type = ITEM_TYPES[settings.object_type]
+            # With digests, by which the ledger records the single records of a divided request.
             preparation = Preparation(
-                reader,
-                settings,
-                ITEM_TYPES[settings.object_type],
-                remembers=True,  # the ledger records the single records of a divided request by their digests
-                compression=self._run.settings.compression,
-                replication_key=None,
+                reader, settings, item_type, remembers=True, compression=compression, replication_key=None
             )
             self._readings[text] = (schema, preparation)
         return self._readings[text]

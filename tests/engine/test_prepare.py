@@ -175,7 +175,8 @@ def test_a_task_needs_neither_singer_sdk_nor_a_database(tmp_path):
 
 def test_settings_that_only_a_sender_needs_change_nothing():
     kept = {"add_record_metadata": True, "validate_records": False, "dead_letter_path": "/d", "report_path": "/r"}
-    assert prepare_batches(CONFIG | kept, "orders") == prepare_batches(CONFIG, "orders")
+    digests = {prepare_batches(config, "orders").config_digest for config in (CONFIG, CONFIG | kept)}
+    assert len(digests) == 1
 
 
 def test_every_setting_of_singer_sdk_is_known():
@@ -205,7 +206,8 @@ def test_a_configuration_that_cannot_be_used_is_refused_before_any_task(settings
 def test_a_configuration_may_be_a_file(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(CONFIG))
-    assert prepare_batches(path, "orders") == prepare_batches(str(path), "orders") == prepare_batches(CONFIG, "orders")
+    digests = {prepare_batches(config, "orders").config_digest for config in (path, str(path), CONFIG)}
+    assert len(digests) == 1
 
 
 def test_what_is_no_dataframe_is_refused():
