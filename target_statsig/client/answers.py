@@ -39,9 +39,8 @@ _MAX_READ = 2_000
 _GZIP = b"\x1f\x8b"
 
 _OK = range(200, 300)
-_REDIRECTS = range(300, 400)
 _SERVER_ERRORS = range(500, 600)
-_ABOUT_THE_ADDRESS = frozenset({404, 405, 501})
+_ABOUT_THE_ADDRESS = frozenset({*range(300, 400), 404, 405, 501})
 
 _TRY_AGAIN = frozenset({408, 409, 429})
 """Client errors that pass with time: a timeout, another update of the list, a quota.
@@ -171,10 +170,8 @@ class Call:
             size = counted(len(self.request.body or b""), "byte")
             return self._error(TooLargeError, f"{text} (request of {size}). Lower {kind.size_settings}.")
         hint = ""
-        if status in _REDIRECTS:
-            hint = f" Redirects are not followed. Set `{kind.url_setting}` to the address that this one redirects to."
-        elif status in _ABOUT_THE_ADDRESS:
-            hint = f" Check that `{kind.url_setting}` is the right address."
+        if status in _ABOUT_THE_ADDRESS:
+            hint = f" Check that `{kind.url_setting}` is the right address. Redirects are not followed."
         return self._error(RefusedError, f"{text}.{hint}")
 
     def used_up(self, retry_timeout: float) -> NotNowError:

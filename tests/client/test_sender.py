@@ -147,16 +147,16 @@ def test_a_refused_key_of_the_wrong_kind_is_named(clock):
 @pytest.mark.parametrize(
     ("status", "hint"),
     [
-        pytest.param(
-            302,
-            "Redirects are not followed. Set `events_url` to the address that this one redirects to.",
-            id="redirect",
-        ),
+        pytest.param(302, "Check that `events_url` is the right address. Redirects are not followed.", id="redirect"),
         pytest.param(400, "stream 'orders'.", id="bad request"),
-        pytest.param(404, "Check that `events_url` is the right address.", id="not found"),
-        pytest.param(405, "Check that `events_url` is the right address.", id="wrong method"),
+        pytest.param(404, "Check that `events_url` is the right address. Redirects are not followed.", id="not found"),
+        pytest.param(
+            405, "Check that `events_url` is the right address. Redirects are not followed.", id="wrong method"
+        ),
         pytest.param(422, "stream 'orders'.", id="unprocessable"),
-        pytest.param(501, "Check that `events_url` is the right address.", id="not implemented"),
+        pytest.param(
+            501, "Check that `events_url` is the right address. Redirects are not followed.", id="not implemented"
+        ),
     ],
 )
 def test_a_final_refusal_is_not_retried(clock, status, hint):
