@@ -39,6 +39,9 @@ _SILENCE = (("tcp_keepalives_idle", 30), ("tcp_keepalives_interval", 10), ("tcp_
 class Locks(Protocol):
     """The locks of one Statsig project, by name. They end with their process, however it ends. Thread-safe."""
 
+    held: dict[str, int]
+    """What the locks that were taken here, and not released, are held by."""
+
     def take(self, name: str) -> bool:
         """Take a lock that was not taken here yet, and return whether it was free."""
 
@@ -64,13 +67,13 @@ class FileLocks(Locks):
     def __init__(self, url: StoreUrl, project: str) -> None:
         self._url = url
         self._project = project
-        self._held: dict[str, int] = {}
+        self.held: dict[str, int] = {}
 
     @override
     def take(self, name: str) -> bool:
         descriptor = self._locked(self._path(name), os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
         if descriptor is not None:
-            self._held[name] = descriptor
+            self.held[name] = descriptor
         return descriptor is not None
 
     @override
@@ -87,18 +90,18 @@ class FileLocks(Locks):
     @override
     def holds(self, name: str) -> bool:
         try:
-            return os.path.samestat(os.fstat(self._held[name]), self._path(name).stat())
+            return os.path.samestat(os.fstat(self.held[name]), self._path(name).stat())
         except (KeyError, OSError):
             return False
 
     @override
     def release(self, name: str) -> None:
-        if name in self._held:
-            os.close(self._held.pop(name))
+        if name in self.held:
+            os.close(self.held.pop(name))
 
     @override
     def close(self) -> None:
-        for name in list(self._held):
+        for name in list(self.held):
             self.release(name)
 
     def _path(self, name: str) -> Path:
@@ -125,7 +128,7 @@ class SessionLocks(Locks):
     def __init__(self, connection: Connection, project: str) -> None:
         self._connection = connection
         self._project = project
-        self._held: dict[str, int] = {}
+        self.held: dict[str, int] = {}
         for parameter, value in _SILENCE:
             connection.run(f"SET {parameter} = {value}")
 
@@ -134,7 +137,7 @@ class SessionLocks(Locks):
         query = "SELECT pg_try_advisory_lock(:key), pg_backend_pid()"
         ((is_taken, session),) = self._connection.run(query, key=self._number(name))
         if is_taken:
-            self._held[name] = session
+            self.held[name] = session
         return bool(is_taken)
 
     @override
@@ -146,18 +149,18 @@ class SessionLocks(Locks):
     def holds(self, name: str) -> bool:
         # A broken connection was opened again, and the new session holds no lock.
         try:
-            return bool(self._connection.value("SELECT pg_backend_pid()") == self._held.get(name))
+            return bool(self._connection.value("SELECT pg_backend_pid()") == self.held.get(name))
         except StoreError:
             return False
 
     @override
     def release(self, name: str) -> None:
-        if self._held.pop(name, None) is not None:
+        if self.held.pop(name, None) is not None:
             self._connection.run("SELECT pg_advisory_unlock(:key)", key=self._number(name))
 
     @override
     def close(self) -> None:
-        self._held.clear()
+        self.held.clear()
         self._connection.close()
 
     def _number(self, name: str) -> int:
@@ -174,14 +177,14 @@ def _digest(project: str, name: str) -> bytes:
     return blake2b(f"{project}\n{name}".encode(), digest_size=8).digest()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Lock:
     """The lock of one segment or stream, held by this run until it is released or the store is closed.
 
     Attributes:
         what: A phrase for messages, such as "Stream 'orders'".
         error: Makes the error if the lock cannot be taken, or was lost.
-        taken: The locks that this run has taken, by name.
+        is_taken: Whether it was taken here.
     """
 
     connection: Connection
@@ -192,7 +195,7 @@ class Lock:
     error: Callable[[str], TargetStatsigError]
     run_id: str
     clock: Clock
-    taken: dict[str, Lock]
+    is_taken: bool = False
 
     def acquire(self) -> None:
         """Take the lock, waiting up to PATIENCE seconds for a run that holds it, and record the holder for others.
@@ -201,7 +204,7 @@ class Lock:
             TargetStatsigError: Another run holds it, or another stream of this run.
             InterruptedRunError: The run was asked to stop while it waited.
         """
-        if self.name in self.taken:
+        if self.name in self.locks.held:
             msg = (
                 f"{self.what} is being synced from another stream of this run. This stream did not touch it. Give each "
                 "stream its own segment, or unite them in one stream."
@@ -216,7 +219,7 @@ class Lock:
                 )
                 raise self.error(msg)
             self.clock.sleep(POLL)
-        self.taken[self.name] = self
+        self.is_taken = True
         holder = {"run_id": self.run_id, "host": socket.gethostname(), "pid": os.getpid(), "since": self.clock.time()}
         statement = upsertion("target_statsig_locks", ("project", "name"), tuple(holder))
         self.connection.run(statement, project=self.project, name=self.name, **holder)
@@ -236,8 +239,8 @@ class Lock:
 
     def release(self) -> None:
         """Release the lock, if it was taken here."""
-        if self.taken.get(self.name) is self:
-            del self.taken[self.name]
+        if self.is_taken:
+            self.is_taken = False
             self.locks.release(self.name)
 
     def _holder(self) -> str:

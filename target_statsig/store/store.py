@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
 import sqlite3
-import stat
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -98,21 +96,15 @@ def connect(url: StoreUrl, clock: Clock) -> Connection:
 
 
 def _own_file(url: StoreUrl, path: Path) -> int:
-    """Create the file and its directory, for this user only, and return the file's size in bytes.
-
-    It does not open an existing file: closing it would drop the locks of this process's other connections.
-    """
+    """Create the file and its directory, for this user only, and return the file's size in bytes."""
     try:
         make_private(path.parent)
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE))
-        found = path.stat()
-        # SQLite gives the -wal and -shm files beside it the mode of the file itself.
-        if stat.S_IMODE(found.st_mode) != FILE_MODE:
-            path.chmod(FILE_MODE)
+        # This does not open an existing file: closing it would drop the locks of this process's other connections.
+        path.touch(FILE_MODE)
+        path.chmod(FILE_MODE)  # SQLite gives it to the -wal and -shm files, too
+        return path.stat().st_size
     except OSError as error:
         raise url.explain(error) from None
-    return found.st_size
 
 
 def _open_file(path: Path, clock: Clock) -> sqlite3.Connection:
@@ -150,7 +142,6 @@ class Store:
         self._clock = clock
         self._run_id = run_id
         self._ledgers: dict[str, StoredLedger] = {}
-        self._taken: dict[str, Lock] = {}
         self._identity = project
         with contextlib.ExitStack() as opened:  # closed again if something fails
             self._quick = opened.enter_context(contextlib.closing(open_database(self._url, clock)))
@@ -268,7 +259,6 @@ class Store:
             error=functools.partial(error, heading=heading),
             run_id=self._run_id,
             clock=self._clock,
-            taken=self._taken,
         )
 
     def record_run(self, run: PastRun) -> None:
