@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PAGE = 10_000
-"""Rows read at a time while a table is walked: about a megabyte of ids."""
+"""Rows read or written at a time, if no request sets their number: about a megabyte of ids."""
 
 PATIENCE = 30.0
 """Seconds to wait for the server, and for another run's transaction before the store counts as locked; ours take less

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
     from target_statsig.store.database import Connection
 
-_CHUNK = 50_000
-"""Members to write in one transaction if no request sets the size, so that others wait half a second at most."""
-
 LIST = 4_000
 """Ids in a list, at least. Until then they are held in memory, half a megabyte of them, for each segment of a run."""
 
@@ -96,9 +93,9 @@ class Members(_SegmentRows):
                 there.take(chunk)
             there.plan()
             self._set_known(known=False)
-            for gone in there.removals(_CHUNK):
+            for gone in there.removals(PAGE):
                 self._delete(gone)
-            for new in there.additions(_CHUNK):
+            for new in there.additions(PAGE):
                 self._insert(new, ours=False)
             self._set_known(known=True)
             return there.count()

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
@@ -91,7 +91,7 @@ def _copy_file(url: StoreUrl, original: Path, copy: Path) -> None:
     try:
         if not original.exists():
             return
-        if _is_at_rest(original):
+        if not _log_bytes(original):
             # SQLite would leave files of its own beside the store.
             before = original.stat()
             shutil.copyfile(original, copy)
@@ -109,12 +109,12 @@ def _uri(path: Path, how: str) -> str:
     return f"file:{quote(str(path))}?{how}"
 
 
-def _is_at_rest(path: Path) -> bool:
-    """Return whether a file has no log of changes beside it, so that no run writes it."""
+def _log_bytes(path: Path) -> int:
+    """Return the size of the log of changes beside a file; 0 means that no run writes it."""
     try:
-        return not _log(path).stat().st_size
+        return _log(path).stat().st_size
     except OSError:
-        return True
+        return 0
 
 
 def _log(path: Path) -> Path:
@@ -220,7 +220,7 @@ def _with_rows(status: StoreStatus, connection: Connection, identity: str) -> St
 
 def _open_file(path: Path) -> sqlite3.Connection:
     # Where SQLite may write, it deletes its own files beside the store when it is closed. Elsewhere it must need none.
-    how = "mode=ro&immutable=1" if _is_at_rest(path) and not _may_change(path) else "mode=rw"
+    how = "mode=ro&immutable=1" if not (_log_bytes(path) or _may_change(path)) else "mode=rw"
     return sqlite3.connect(_uri(path, how), uri=True, timeout=LOOK_PATIENCE, isolation_level=None)
 
 
@@ -239,13 +239,7 @@ def _may_write(connection: Connection, version: int | None) -> bool:
 
 
 def _size(connection: Connection, path: Path | None) -> int:
-    if path is None:
-        tables = "relkind = 'r' AND left(relname, 15) = 'target_statsig_' AND pg_table_is_visible(oid)"
-        return int(
-            connection.value(f"SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class WHERE {tables}")
-        )
-    size = 0
-    for part in (path, _log(path)):
-        with suppress(FileNotFoundError):
-            size += part.stat().st_size
-    return size
+    if path is not None:
+        return path.stat().st_size + _log_bytes(path)
+    tables = "relkind = 'r' AND left(relname, 15) = 'target_statsig_' AND pg_table_is_visible(oid)"
+    return int(connection.value(f"SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class WHERE {tables}"))
