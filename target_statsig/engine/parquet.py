@@ -24,7 +24,7 @@ from target_statsig.errors import InputError
 from target_statsig.events.workers import processors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from target_statsig.engine.prepare import BatchPreparer
 
@@ -56,7 +56,7 @@ def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path) -> C
     if not dataset.files:
         msg = f"There are no Parquet files in {files[0]}."
         raise FileNotFoundError(msg)
-    _clear(out)
+    _clear(out, {Path(file).resolve() for file in dataset.files})
     counts: Counter[str] = Counter()
     work = partial(_prepare_part, preparer, dataset.schema, out)
     # Not forked, because Arrow has threads.
@@ -80,13 +80,14 @@ def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path) -> C
     return counts
 
 
-def _clear(out: Path) -> None:
-    """Begin a table in an empty directory, or in one where a preparation was interrupted."""
+def _clear(out: Path, rows: Container[Path]) -> None:
+    """Begin a table in an empty directory, or in one where a preparation was interrupted; the files of `rows` stay."""
     if (out / MARKER).exists():
         msg = f"{out} already holds a complete table. Send it, or name another directory."
         raise FileExistsError(msg)
     unfinished = out / UNFINISHED
-    left = [path for path in out.glob("part-*") if unfinished.exists() and PART_NAME.fullmatch(path.name)]
+    ours = [path for path in out.glob("part-*") if PART_NAME.fullmatch(path.name) and path.resolve() not in rows]
+    left = ours if unfinished.exists() else []
     others = {*out.glob("[!.]*"), *unfinished.glob("*")} - {unfinished, *left}
     if others:
         msg = f"{out} is not empty: it holds {min(others)}. Name another directory for the table."

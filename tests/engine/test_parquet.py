@@ -158,11 +158,14 @@ def test_a_directory_with_files_of_others_is_refused_before_any_work(tmp_path, o
     assert [each for each in (tmp_path / "table").rglob("*") if each.is_file()] == [path]
 
 
+@pytest.mark.parametrize("is_interrupted", [False, True])
 @pytest.mark.parametrize("out", ["orders", "orders/../orders", "."])
-def test_rows_are_not_replaced_by_their_table(tmp_path, orders, refusal, out):
+def test_rows_are_not_replaced_by_their_table(tmp_path, orders, refusal, out, is_interrupted):
     config = tmp_path / "config.json"
     config.write_text(json.dumps(CONFIG))
     path = Path(orders("orders/part-00000.parquet", [1]))
+    if is_interrupted:
+        (tmp_path / out / "_temporary").mkdir()
     before = path.read_bytes()
     assert "is not empty" in refusal(path.parent, "--config", config, "--out", tmp_path / out)
     assert path.read_bytes() == before
