@@ -178,9 +178,9 @@ def open_table(url: str) -> PreparedTable | None:
             fault = "the job that writes it has not ended, or has failed, for there is a directory"
             raise refusal(shown, f"is not complete: {fault} `{UNFINISHED}`", "Wait, or run the job again.")
         survey = _Survey(shown, is_marked=is_marked)
-        for path in files:
+        for number, path in enumerate(files):
             place = f" in {path.name}"
-            survey.add(path, counts=path in selected)
+            survey.add(path, counts=number < len(selected))
         return survey.table(part, selected)
     except (OSError, pa.ArrowException) as error:
         fault = f"cannot be read: {type(error).__name__}{place}"
