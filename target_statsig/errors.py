@@ -188,7 +188,6 @@ def text_of(error: BaseException) -> str:
         return error.full_text
     frames = traceback.extract_tb(error.__traceback__)
     where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames[-4:]))
-    return (
-        f"{Heading.FAULT.value}: unexpected {type(error).__name__} at {where}. {REST_COMES_NEXT} Please report it with "
-        "this line."
-    )
+    cause = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+    what = f"unexpected {type(error).__name__}{cause} at {where}"
+    return f"{Heading.FAULT.value}: {what}. {REST_COMES_NEXT} Please report it with this line."

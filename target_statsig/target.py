@@ -1,7 +1,18 @@
 """The target: where each Singer message goes, the end of a run, and the command line.
 
-RECORD lines go to the sinks that their stream feeds, mapped first if a stream map changes them, and from there to the
-`accept` of an `EventStream` or a `SegmentStream`. A STATE goes to `Run.take_state`.
+The way of a record:
+
+1. `singer.reader` passes consecutive RECORD lines of one of the tap's streams, as a batch, to `_take_records`.
+2. `_take_records` passes the batch to the sinks that the stream feeds: the lines as they are if no stream map changes
+   them, and else decoded and mapped.
+3. `StatsigSink.take` adds what decodes the lines, and passes both to the `accept` of its stream, which `Run.streams`
+   has made by the stream's `object_type`.
+4. An event goes on in `events`: `EventStream` gathers lines to a request, `prepare` decodes, validates, maps and
+   encodes them, and `Delivery` asks the ledger, sends, and splits what is refused.
+   A member goes on in `segments`: `SegmentStream` decodes the lines and reads ids from them. `RowSync` sends the
+   changes while the input comes, and `MirrorSync` after it.
+
+A STATE goes to `Run.take_state`, which holds it until everything before it is acknowledged.
 """
 
 from __future__ import annotations
@@ -71,10 +82,13 @@ class TargetStatsig(Target):
         show_ids: bool = False,
         dry_run_output: Path | None = None,
     ) -> None:
-        """Prepare the run, or raise a ConfigValidationError with all errors in the configuration.
+        """Prepare the run.
 
         `config` are the settings of all files. The other arguments are what the command line says; `parse_env_config`
         is to read variables too.
+
+        Raises:
+            ConfigValidationError: With all errors in the configuration.
         """
         from target_statsig.singer.reader import SingerMessageReader
 
@@ -122,10 +136,10 @@ class TargetStatsig(Target):
             self.run.streams.take_schema(name, original, sink.schema)
 
     def _take_records(self, tap_stream: str, number: int, batch: Batch) -> None:
-        """Pass RECORD messages, the first of which is on line `number`, to the sinks that their stream feeds.
+        """Pass RECORD messages to the sinks that their stream feeds; the first is on line `number`.
 
-        They are passed as they are if no stream map changes them, and else decoded and mapped. An InputError says that
-        the stream has no SCHEMA yet, or that a line is not a RECORD message.
+        Raises:
+            InputError: The stream has no SCHEMA yet, or a line is not a RECORD message.
         """
         from target_statsig.singer.reader import unreadable
         from target_statsig.singer.records import Batch, decode_records

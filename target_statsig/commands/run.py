@@ -136,7 +136,11 @@ class Run:
 
     @cached_property
     def store(self) -> Store:
-        """The database that outlives the run. A StoreError says that it cannot be used."""
+        """The database that outlives the run.
+
+        Raises:
+            StoreError: It cannot be used.
+        """
         return self._store_opened.enter_context(closing(self._open_store()))
 
     @property
@@ -154,7 +158,10 @@ class Run:
         """Hold a STATE until everything before it is acknowledged.
 
         Bookmarks of mirrored streams are taken out, so that the tap starts these afresh. A STATE in which they cannot
-        be recognized is not written. A FatalRunError says that a mirrored stream is incremental.
+        be recognized is not written.
+
+        Raises:
+            FatalRunError: The STATE shows that a mirrored stream is incremental.
         """
         self.sources.state(state)
         if not self.sources.must_keep_state:

@@ -52,7 +52,12 @@ class Streams:
         yield from list(self.segments.values())
 
     def get(self, name: str) -> EventStream | SegmentStream:
-        """Return a stream; create it if it is new, or raise a SettingsError or a StoreError."""
+        """Return a stream; create it if it is new.
+
+        Raises:
+            SettingsError: The stream has no `object_type`.
+            StoreError: The stream needs the store, and the store cannot be used.
+        """
         return self.events.get(name) or self.segments.get(name) or self._make(name)
 
     def add_prepared(self, name: str, ledger: StreamLedger, *, expected: int) -> EventStream:

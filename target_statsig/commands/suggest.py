@@ -53,7 +53,8 @@ class Stream:
 def suggest(lines: Iterable[bytes]) -> str:
     """Return a `streams` block in YAML, with remarks as comments, for a tap's output or its catalog.
 
-    An InputError says that the lines are neither.
+    Raises:
+        InputError: The lines are neither.
     """
     streams = read_streams(lines)
     if not streams:

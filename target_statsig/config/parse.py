@@ -37,8 +37,9 @@ class Config:
     def for_stream(self, stream: str) -> StreamSettings:
         """Return a stream's settings, by its name after the stream maps.
 
-        A SettingsError says that it has no `object_type`, that two globs match it equally well, that the defaults have
-        errors, or that another stream feeds a segment that one of them mirrors.
+        Raises:
+            SettingsError: The stream has no `object_type`, two globs match it equally well, the defaults have errors,
+                or another stream feeds a segment that one of them mirrors.
         """
         if stream not in self._streams:
             found = self._found(stream)
@@ -98,7 +99,10 @@ class Config:
 def find_entry(stream: str, entries: Collection[str]) -> str | None:
     """Return the key of `streams` that a stream belongs to, or None.
 
-    An exact name wins; among globs the one with the longest literal part, or a SettingsError says that two are alike.
+    An exact name wins; among globs the one with the longest literal part.
+
+    Raises:
+        SettingsError: Two globs match equally well.
     """
     if stream in entries:
         return stream
@@ -117,9 +121,10 @@ def _literal_length(pattern: str) -> int:
 
 
 def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
-    """Read a configuration with whole keys (`load.restore_keys`), or raise a SettingsError with every error in it.
+    """Read a configuration with whole keys (`load.restore_keys`), by the closed schema of all settings.
 
-    `schema` is the closed one of all settings.
+    Raises:
+        SettingsError: With every error of the configuration.
     """
     present, misfits = fit({name: value for name, value in raw.items() if value is not None}, schema)
     settings = msgspec.convert(present, Settings, strict=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,13 @@ def test_an_unexpected_error_shows_its_line_and_not_its_text():
     except KeyError as error:
         text = text_of(error)
     assert text.startswith("This is a bug in target-statsig: unexpected KeyError at test_errors.py:")
+    assert "jane" not in text
+
+
+def test_an_unexpected_error_of_the_system_says_what_it_is():
+    error = FileNotFoundError(errno.ENOENT, "No such file or directory", "jane@example.com")
+    text = text_of(error)
+    assert "unexpected FileNotFoundError (No such file or directory) at" in text
     assert "jane" not in text
 
 
