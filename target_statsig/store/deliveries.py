@@ -65,11 +65,8 @@ class StoredLedger(StreamLedger):
         self._unsettled = 0
         self._forgets = not keep_days
         if keep_days:
-            connection.run(
-                "DELETE FROM target_statsig_batches WHERE stream = :stream AND at < :oldest",
-                stream=stream,
-                oldest=clock.time() - keep_days * 86_400.0,
-            )
+            delete = "DELETE FROM target_statsig_batches WHERE stream = :stream AND at < :oldest"
+            connection.run(delete, stream=stream, oldest=clock.time() - keep_days * 86_400.0)
         self._read_states()
 
     def _read_states(self) -> None:
@@ -284,12 +281,9 @@ class Recollection:
         self._run_id = run_id
         self._looked_at = 0
         # The newest first, each with the bytes of its digests.
-        runs = connection.run(
-            "SELECT run_id, sum(length(digests)) FROM target_statsig_batches "
-            "WHERE stream = :stream AND run_id <> :run_id GROUP BY run_id ORDER BY max(batch) DESC",
-            stream=stream,
-            run_id=run_id,
-        )
+        others = "target_statsig_batches WHERE stream = :stream AND run_id <> :run_id"
+        query = f"SELECT run_id, sum(length(digests)) FROM {others} GROUP BY run_id ORDER BY max(batch) DESC"
+        runs = connection.run(query, stream=stream, run_id=run_id)
         self.is_empty = not runs
         expected = sum(int(size) for _, size in runs) // DIGEST_BYTES
         self.known, self.doubtful = DigestBag(expected), DigestBag(expected)

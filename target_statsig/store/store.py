@@ -203,12 +203,8 @@ class Store:
 
     def outdate_hold(self, segment: str) -> None:
         """Record that this run came after the last run of a segment, unless it is that run."""
-        self._quick.run(
-            "UPDATE target_statsig_holds SET state = :state WHERE segment = :segment AND run_id <> :run_id",
-            state=HoldState.OUTDATED.value,
-            segment=self._segment(segment),
-            run_id=self._run_id,
-        )
+        update = "UPDATE target_statsig_holds SET state = :state WHERE segment = :segment AND run_id <> :run_id"
+        self._quick.run(update, state=HoldState.OUTDATED.value, segment=self._segment(segment), run_id=self._run_id)
 
     def ledger(self, stream: str, *, object_type: str = "event", keep_days: int = 0) -> StoredLedger:
         """Return the ledger of a stream's deliveries: one for a stream in a run, and for an object type.

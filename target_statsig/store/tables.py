@@ -23,97 +23,76 @@ _TYPES = {
 }
 """What SQLite (True) and PostgreSQL call differently."""
 
-_SCHEMA = (
-    "CREATE TABLE target_statsig_version (version INTEGER NOT NULL)",
-    # Statsig projects; every other row belongs to one of them.
-    "CREATE TABLE target_statsig_projects (project {number} NOT NULL PRIMARY KEY, identity TEXT NOT NULL UNIQUE)",
-    # Segments, by their Statsig id, and what is remembered of each; `known`: the members are the whole list.
-    """
-    CREATE TABLE target_statsig_segments (
-        segment {number} NOT NULL PRIMARY KEY, project INTEGER NOT NULL, name TEXT NOT NULL, known BOOLEAN NOT NULL,
-        fed_by TEXT, list_version BIGINT, expected_count BIGINT, last_sync_at DOUBLE PRECISION, last_status TEXT,
-        last_added BIGINT, last_removed BIGINT, list_read_at DOUBLE PRECISION,
-        UNIQUE (project, name)
-    )
-    """,
-    # Members that Statsig has; `ours` were added by this target; `missing_since` is in seconds since 1970.
-    """
-    CREATE TABLE target_statsig_members (
-        segment INTEGER NOT NULL, id TEXT {by_code_point} NOT NULL,
-        ours BOOLEAN NOT NULL, missing_since DOUBLE PRECISION,
-        PRIMARY KEY (segment, id)
-    ) {keyed}
-    """,
-    """
-    CREATE INDEX target_statsig_members_missing ON target_statsig_members (segment, missing_since)
-    WHERE missing_since IS NOT NULL
-    """,
-    # What the last run of a mirrored segment left undone; no row: nothing. Who is held is marked among the members.
-    """
-    CREATE TABLE target_statsig_holds (
-        segment INTEGER NOT NULL PRIMARY KEY, run_id TEXT NOT NULL, stream TEXT NOT NULL, state TEXT NOT NULL,
-        "before" BIGINT NOT NULL, members BIGINT NOT NULL, removals BIGINT NOT NULL, "current" BIGINT NOT NULL,
-        rejected BIGINT NOT NULL, doubt TEXT NOT NULL
-    )
-    """,
-    # Changes that rows asked for and that an earlier run did not come to send.
-    """
-    CREATE TABLE target_statsig_pending (
-        segment INTEGER NOT NULL, id TEXT {by_code_point} NOT NULL, member BOOLEAN NOT NULL, PRIMARY KEY (segment, id)
-    ) {keyed}
-    """,
-    # Who was at work last on a segment or a stream; whether that run still is, the lock itself shows.
-    """
-    CREATE TABLE target_statsig_locks (
-        project INTEGER NOT NULL, name TEXT NOT NULL,
-        run_id TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL, since DOUBLE PRECISION NOT NULL,
-        PRIMARY KEY (project, name)
-    )
-    """,
-    # When list mutations were sent, in seconds since 1970: the rate windows outlive a process.
-    """
-    CREATE TABLE target_statsig_requests (
-        request {number} NOT NULL PRIMARY KEY, project INTEGER NOT NULL, at DOUBLE PRECISION NOT NULL
-    )
-    """,
-    "CREATE INDEX target_statsig_requests_at ON target_statsig_requests (project, at)",
-    # Streams of events, the STATE that was written last for each, and the epoch of the one before it.
-    """
-    CREATE TABLE target_statsig_streams (
-        stream {number} NOT NULL PRIMARY KEY, project INTEGER NOT NULL, name TEXT NOT NULL,
-        state_epoch BIGINT, state_kind TEXT, state_bookmark TEXT {by_code_point}, before_epoch BIGINT,
-        UNIQUE (project, name)
-    )
-    """,
-    # The delivery ledger: one row for each request's records, 16 bytes a record.
-    """
-    CREATE TABLE target_statsig_batches (
-        batch {number} NOT NULL PRIMARY KEY, stream INTEGER NOT NULL, run_id TEXT NOT NULL,
-        acknowledged BOOLEAN NOT NULL, epoch BIGINT NOT NULL, kind TEXT, highest TEXT {by_code_point},
-        at DOUBLE PRECISION NOT NULL, digests {blob} NOT NULL
-    )
-    """,
-    "CREATE INDEX target_statsig_batches_stream ON target_statsig_batches (stream, batch)",
-    # The last runs, each with its report as JSON; `sent`: names of events and exposures, of the last run that had any.
-    """
-    CREATE TABLE target_statsig_runs (
-        run {number} NOT NULL PRIMARY KEY, project INTEGER NOT NULL, ended_at DOUBLE PRECISION NOT NULL,
-        command TEXT NOT NULL, report TEXT NOT NULL, sent TEXT
-    )
-    """,
-    "CREATE INDEX target_statsig_runs_project ON target_statsig_runs (project, run)",
-)
+_SCHEMA = """
+CREATE TABLE target_statsig_version (version INTEGER NOT NULL);
+
+-- Statsig projects. Every other row belongs to one of them.
+CREATE TABLE target_statsig_projects (project {number} NOT NULL PRIMARY KEY, identity TEXT NOT NULL UNIQUE);
+
+-- Segments, by their Statsig id, and what is remembered of each. If `known`, the members are the whole list.
+CREATE TABLE target_statsig_segments (
+    segment {number} NOT NULL PRIMARY KEY, project INTEGER NOT NULL, name TEXT NOT NULL, known BOOLEAN NOT NULL,
+    fed_by TEXT, list_version BIGINT, expected_count BIGINT, last_sync_at DOUBLE PRECISION, last_status TEXT,
+    last_added BIGINT, last_removed BIGINT, list_read_at DOUBLE PRECISION, UNIQUE (project, name)
+);
+
+-- Members that Statsig has. This target added those that are `ours`. `missing_since` is in seconds since 1970.
+CREATE TABLE target_statsig_members (
+    segment INTEGER NOT NULL, id TEXT {by_code_point} NOT NULL, ours BOOLEAN NOT NULL, missing_since DOUBLE PRECISION,
+    PRIMARY KEY (segment, id)
+) {keyed};
+CREATE INDEX target_statsig_members_missing ON target_statsig_members (segment, missing_since)
+    WHERE missing_since IS NOT NULL;
+
+-- What the last run of a mirrored segment left undone, if anything. Who is held is marked among the members.
+CREATE TABLE target_statsig_holds (
+    segment INTEGER NOT NULL PRIMARY KEY, run_id TEXT NOT NULL, stream TEXT NOT NULL, state TEXT NOT NULL,
+    "before" BIGINT NOT NULL, members BIGINT NOT NULL, removals BIGINT NOT NULL, "current" BIGINT NOT NULL,
+    rejected BIGINT NOT NULL, doubt TEXT NOT NULL
+);
+
+-- Changes that rows asked for and that an earlier run did not come to send.
+CREATE TABLE target_statsig_pending (
+    segment INTEGER NOT NULL, id TEXT {by_code_point} NOT NULL, member BOOLEAN NOT NULL, PRIMARY KEY (segment, id)
+) {keyed};
+
+-- Who was at work last on a segment or a stream. The lock itself shows whether that run still is.
+CREATE TABLE target_statsig_locks (
+    project INTEGER NOT NULL, name TEXT NOT NULL, run_id TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,
+    since DOUBLE PRECISION NOT NULL, PRIMARY KEY (project, name)
+);
+
+-- When list mutations were sent, in seconds since 1970. The rate windows outlive a process.
+CREATE TABLE target_statsig_requests (
+    request {number} NOT NULL PRIMARY KEY, project INTEGER NOT NULL, at DOUBLE PRECISION NOT NULL
+);
+CREATE INDEX target_statsig_requests_at ON target_statsig_requests (project, at);
+
+-- Streams of events, the STATE that was written last for each, and the epoch of the one before it.
+CREATE TABLE target_statsig_streams (
+    stream {number} NOT NULL PRIMARY KEY, project INTEGER NOT NULL, name TEXT NOT NULL, state_epoch BIGINT,
+    state_kind TEXT, state_bookmark TEXT {by_code_point}, before_epoch BIGINT, UNIQUE (project, name)
+);
+
+-- The delivery ledger, with one row for each request's records, 16 bytes a record.
+CREATE TABLE target_statsig_batches (
+    batch {number} NOT NULL PRIMARY KEY, stream INTEGER NOT NULL, run_id TEXT NOT NULL, acknowledged BOOLEAN NOT NULL,
+    epoch BIGINT NOT NULL, kind TEXT, highest TEXT {by_code_point}, at DOUBLE PRECISION NOT NULL,
+    digests {blob} NOT NULL
+);
+CREATE INDEX target_statsig_batches_stream ON target_statsig_batches (stream, batch);
+
+-- The last runs, each with its report as JSON. `sent` has names of events and exposures, of the last run that had any.
+CREATE TABLE target_statsig_runs (
+    run {number} NOT NULL PRIMARY KEY, project INTEGER NOT NULL, ended_at DOUBLE PRECISION NOT NULL,
+    command TEXT NOT NULL, report TEXT NOT NULL, sent TEXT
+);
+CREATE INDEX target_statsig_runs_project ON target_statsig_runs (project, run)
+"""
 
 OWNED = {
-    "projects": "project",
-    "segments": "project",
-    "requests": "project",
-    "streams": "project",
-    "locks": "project",
-    "runs": "project",
-    "members": "segment",
-    "holds": "segment",
-    "pending": "segment",
+    **dict.fromkeys(("projects", "segments", "requests", "streams", "locks", "runs"), "project"),
+    **dict.fromkeys(("members", "holds", "pending"), "segment"),
     "batches": "stream",
 }
 """The tables whose rows belong to a Statsig project, and the column that shows which one: by itself, or by its segment
@@ -137,8 +116,8 @@ def create_tables(connection: Connection) -> None:
         # Another run may have done it meanwhile.
         if has_tables(connection):
             return
-        for statement in _SCHEMA:
-            connection.run(statement.format(**_TYPES[connection.is_sqlite]))
+        for statement in _SCHEMA.format(**_TYPES[connection.is_sqlite]).split(";"):
+            connection.run(statement)
         connection.run("INSERT INTO target_statsig_version (version) VALUES (:version)", version=VERSION)
 
 
