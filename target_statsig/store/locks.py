@@ -190,11 +190,11 @@ class Lock:
     connection: Connection
     locks: Locks
     project: int
+    run_id: str
+    clock: Clock
     name: str
     what: str
     error: Callable[[str], TargetStatsigError]
-    run_id: str
-    clock: Clock
     is_taken: bool = False
 
     def acquire(self) -> None:

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from target_statsig.clock import Clock
-    from target_statsig.errors import TargetStatsigError
-    from target_statsig.store.locks import Locks
     from target_statsig.store.tables import PastRun
 
 
@@ -154,8 +152,9 @@ class Store:
         return self._opened.enter_context(contextlib.closing(connect(self._url, self._clock)))
 
     @functools.cached_property
-    def _locks(self) -> Locks:
-        return self._opened.enter_context(contextlib.closing(open_locks(self._url, self._identity, PATIENCE)))
+    def _lock(self) -> functools.partial[Lock]:
+        locks = self._opened.enter_context(contextlib.closing(open_locks(self._url, self._identity, PATIENCE)))
+        return functools.partial(Lock, self._quick, locks, self._project, self._run_id, self._clock)
 
     def members(self, segment: str) -> Members:
         """Return what the store knows of a segment's members."""
@@ -231,9 +230,10 @@ class Store:
     def _ledger(self, name: str, stream: str, *, lock: str, run_id: str, keep_days: int) -> StoredLedger:
         if name not in self._ledgers:
             number = self._number("stream", project=self._project, name=name)
+            error = functools.partial(FatalRunError, heading=Heading.SHARED_STREAM)
             self._ledgers[name] = StoredLedger(
                 self._quick,
-                self._lock(lock, f"Stream '{stream}'", FatalRunError, Heading.SHARED_STREAM),
+                self._lock(lock, what=f"Stream '{stream}'", error=error),
                 number,
                 run_id=run_id,
                 clock=self._clock,
@@ -243,19 +243,8 @@ class Store:
 
     def lock(self, segment: str) -> Lock:
         """Return the lock of a segment; it is not taken yet."""
-        return self._lock(f"segment {segment}", f"Segment '{segment}'", SegmentError, Heading.SHARED_SEGMENT)
-
-    def _lock(self, name: str, what: str, error: type[TargetStatsigError], heading: Heading) -> Lock:
-        return Lock(
-            self._quick,
-            self._locks,
-            project=self._project,
-            name=name,
-            what=what,
-            error=functools.partial(error, heading=heading),
-            run_id=self._run_id,
-            clock=self._clock,
-        )
+        error = functools.partial(SegmentError, heading=Heading.SHARED_SEGMENT)
+        return self._lock(f"segment {segment}", what=f"Segment '{segment}'", error=error)
 
     def record_run(self, run: PastRun) -> None:
         """Remember a run that ends, and forget those that are too many or too old."""
