@@ -44,6 +44,8 @@ class Sign(StrEnum):
 
 CHECK_TAP = "Check the tap's log for an error, and run again"
 
+SET_ROW_COUNT = "set `row_count_field` to a column that holds `count(*) over ()`"
+
 SIGN_HINTS = {
     Sign.DEAD_LETTER: "it came from a dead-letter file, which never holds all records, so it only adds members",
     Sign.INCREMENTAL: (
@@ -52,10 +54,7 @@ SIGN_HINTS = {
     ),
     Sign.PROGRESS_MARKERS: f"the last STATE has an unfinished bookmark for it. {CHECK_TAP}",
     Sign.CURRENTLY_SYNCING: f"the last STATE names it in `currently_syncing`. {CHECK_TAP}",
-    Sign.UNKNOWN_BOOKMARK: (
-        "its bookmark may be that of an incremental stream. Only `row_count_field` can prove it, with a column that "
-        "holds `count(*) over ()`"
-    ),
+    Sign.UNKNOWN_BOOKMARK: f"its bookmark may be that of an incremental stream. To prove it, {SET_ROW_COUNT}",
 }
 
 RESUMED = (
@@ -70,12 +69,7 @@ PERHAPS_RESUMED = (
 
 APPLY_HELD = "`target-statsig --config … --apply-held` (under Meltano the block `statsig:apply-held`)"
 
-SET_ROW_COUNT = "set `row_count_field` to a column that holds `count(*) over ()`"
-
-PROOF_REMEDY = (
-    f"Or {SET_ROW_COUNT}. Or, if you notice when the tap fails, set `on_incomplete_stream: remove` to remove without a "
-    "proof"
-)
+PROOF_REMEDY = f"Or {SET_ROW_COUNT}. Or, if you notice when the tap fails, set `on_incomplete_stream: remove`"
 
 HOLD_REMEDY = (
     f"If the tap ended well, {APPLY_HELD} removes them. Make it the next step, which runs only then. {PROOF_REMEDY}"
@@ -187,10 +181,8 @@ def _doubt_by_row_count(seen: Seen, field: str) -> str:
         return ""
     came = f"{counted(seen.records, 'record')} came, but `{field}` holds"
     if isinstance(told, int) and told < seen.records:
-        return (
-            f"{came} a smaller number. Rows come twice, or the query counts rows before a join multiplies them. Let "
-            "the query count the rows that it returns, and run again"
-        )
+        why = "Rows come twice, or the query counts rows before a join multiplies them"
+        return f"{came} a smaller number. {why}. Let the query count the rows that it returns, and run again"
     return f"{came} another number. {CHECK_TAP}"
 
 
