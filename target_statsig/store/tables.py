@@ -127,14 +127,11 @@ def has_tables(connection: Connection) -> bool:
     Raises:
         StoreError: They have the schema of another version.
     """
-    if connection.is_sqlite:
-        there = connection.value("SELECT 1 FROM sqlite_master WHERE name = 'target_statsig_version'")
-    else:
+    query = "SELECT 1 FROM sqlite_master WHERE name = 'target_statsig_version'"
+    if not connection.is_sqlite:
         # Not to_regclass: it may still say no though another run has just made it.
-        there = connection.value(
-            "SELECT 1 FROM pg_class WHERE relname = 'target_statsig_version' AND pg_table_is_visible(oid)"
-        )
-    if not there:
+        query = "SELECT 1 FROM pg_class WHERE relname = 'target_statsig_version' AND pg_table_is_visible(oid)"
+    if not connection.value(query):
         return False
     version = connection.value("SELECT version FROM target_statsig_version")
     if version == VERSION:
