@@ -112,7 +112,7 @@ def _remove_held(baseline: Baseline, store: Store) -> None:
     if removals:
         store.record_hold(remote.id, replace(hold, state=HoldState.APPLYING))
         baseline.remove(members.held(remote.batch_size, own_only=baseline.own_only))
-    baseline.record(status="complete", stream=hold.stream)
+    baseline.record(hold.stream)
     store.record_hold(remote.id, None)
     counts.held, counts.held_since = 0, None
     counts.proof = Proof.APPLIED.value

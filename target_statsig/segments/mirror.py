@@ -111,8 +111,8 @@ class Baseline:
             for step in steps:
                 step(batch)
 
-    def record(self, *, status: str, stream: str) -> None:
-        """Record how the sync ended. After changes, read Statsig's count back and warn if it is wrong."""
+    def record(self, stream: str) -> None:
+        """Record that a stream was synced. After changes, read Statsig's count back and warn if it is wrong."""
         added, removed = self.remote.counts.added, self.remote.counts.removed
         expected = members = self._counted + added - removed
         if added or removed:
@@ -120,13 +120,7 @@ class Baseline:
             members = segment.count
             self._store.record_facts(self.remote.id, list_version=None if state.updating else state.version)
         self._store.record_facts(
-            self.remote.id,
-            fed_by=stream,
-            expected_count=expected,
-            last_sync_at=self._clock.time(),
-            last_status=status,
-            last_added=added,
-            last_removed=removed,
+            self.remote.id, fed_by=stream, expected_count=expected, last_sync_at=self._clock.time()
         )
         if members != expected:
             self.remote.warn(
@@ -230,7 +224,7 @@ class MirrorSync(SegmentSync):
     @override
     def close(self) -> None:
         counts = self.remote.counts
-        self._baseline.record(status="held" if counts.held else "complete", stream=self._stream)
+        self._baseline.record(self._stream)
         self._store.record_hold(self.remote.id, self._hold if counts.held else None)
         counts.after = self._members.count_known()
         self._audience.close()

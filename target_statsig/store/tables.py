@@ -32,8 +32,8 @@ CREATE TABLE target_statsig_projects (project {number} NOT NULL PRIMARY KEY, ide
 -- Segments, by their Statsig id, and what is remembered of each. If `known`, the members are the whole list.
 CREATE TABLE target_statsig_segments (
     segment {number} NOT NULL PRIMARY KEY, project INTEGER NOT NULL, name TEXT NOT NULL, known BOOLEAN NOT NULL,
-    fed_by TEXT, list_version BIGINT, expected_count BIGINT, last_sync_at DOUBLE PRECISION, last_status TEXT,
-    last_added BIGINT, last_removed BIGINT, list_read_at DOUBLE PRECISION, UNIQUE (project, name)
+    fed_by TEXT, list_version BIGINT, expected_count BIGINT, last_sync_at DOUBLE PRECISION,
+    list_read_at DOUBLE PRECISION, UNIQUE (project, name)
 );
 
 -- Members that Statsig has. This target added those that are `ours`. `missing_since` is in seconds since 1970.
@@ -149,7 +149,7 @@ class SegmentFacts:
     Attributes:
         list_version: The list's version in Statsig after the last change that was seen through.
         expected_count: How many members Statsig should count.
-        last_sync_at: When the last sync ended, in seconds since 1970; `last_status` says in a word how.
+        last_sync_at: When the last sync ended, in seconds since 1970.
         list_read_at: When the whole list was last read from Statsig, in seconds since 1970.
     """
 
@@ -157,9 +157,6 @@ class SegmentFacts:
     list_version: int | None = None
     expected_count: int | None = None
     last_sync_at: float | None = None
-    last_status: str | None = None
-    last_added: int | None = None
-    last_removed: int | None = None
     list_read_at: float | None = None
 
 

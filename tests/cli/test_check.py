@@ -66,7 +66,7 @@ def test_another_mirror_of_a_segment_in_the_store_is_a_failure(run_check, statsi
     settings = runner.parsed_config(**MIRROR).settings
     identity = project_identity(settings)
     store = Store(settings.store_url, clock=FakeClock(), project=identity, run_id="a run")
-    store.record_facts("vips", fed_by="users", last_sync_at=NOON, last_status="complete")
+    store.record_facts("vips", fed_by="users", last_sync_at=NOON)
     store.close()
     _, rows = run_check(streams={"customers": MIRROR})
     assert rows["vips"].startswith("FAIL is mirrored from stream 'users'")

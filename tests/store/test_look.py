@@ -17,7 +17,7 @@ from tests.fakes import NOON
 from tests.postgres import PASSWORD
 from tests.store.rows import execute
 
-FACTS = SegmentFacts(fed_by="users", last_sync_at=NOON, last_status="complete", last_added=1, last_removed=2)
+FACTS = SegmentFacts(fed_by="users", last_sync_at=NOON)
 
 
 @pytest.fixture
