@@ -176,10 +176,9 @@ class Preparation:
         digests: Sequence[bytes] = []
         if self.remembers:
             digests = digests_of(read.source) if all_digests is None else all_digests
-        mapped: tuple[list[PreparedRequest], Faults, MappingWarnings] = [], {}, MappingWarnings()
-        if limits.rows:
-            mapped = self._map(read, digests, limits, now_ms, is_whole=whole)
-        requests, rejected, warnings = mapped
+        requests, rejected, warnings = (
+            self._map(read, digests, limits, now_ms, is_whole=whole) if limits.rows else ([], {}, MappingWarnings())
+        )
         key = self.replication_key
         return Prepared(
             requests=requests,
@@ -267,16 +266,14 @@ def pack(sizes: Sequence[int], *, max_rows: int, max_bytes: int, overhead: int =
     if 0 < len(sizes) <= max_rows and overhead + sum(sizes) + len(sizes) * SEPARATOR_BYTES <= max_bytes:
         yield slice(len(sizes))  # without looking at each, as usually all fit
         return
-    start = end = 0
-    filled = overhead
-    for size in sizes:
-        if end > start and (end - start >= max_rows or filled + SEPARATOR_BYTES + size > max_bytes):
-            yield slice(start, end)
-            start, filled = end, overhead
-        filled += size if end == start else SEPARATOR_BYTES + size
-        end += 1
-    if end > start:
-        yield slice(start, end)
+    start, filled = 0, overhead - SEPARATOR_BYTES  # none before the first item
+    for row, size in enumerate(sizes):
+        filled += SEPARATOR_BYTES + size
+        if row > start and (row - start >= max_rows or filled > max_bytes):
+            yield slice(start, row)
+            start, filled = row, overhead + size
+    if sizes:
+        yield slice(start, len(sizes))
 
 
 class _Parts(msgspec.Struct, gc=False):

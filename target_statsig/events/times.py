@@ -12,7 +12,6 @@ from decimal import Decimal
 from functools import lru_cache
 from itertools import repeat
 from operator import sub
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,7 +22,7 @@ from target_statsig.events.values import parse_number
 from target_statsig.singer.columns import exact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from target_statsig.reports.report import MappingWarnings
     from target_statsig.singer.columns import Column, Faults
@@ -45,15 +44,13 @@ UNITS_BELOW = {10**11: TimeUnit.SECONDS, 10**14: TimeUnit.MILLISECONDS, 10**17: 
 """The unit of numbers below each bound in `time_unit: auto`; larger ones are nanoseconds. As seconds, 10^11 is in the
 year 5138; as milliseconds, in 1973."""
 
-_MS_IN: Mapping[TimeUnit, tuple[int, int]] = MappingProxyType(
-    {
-        TimeUnit.SECONDS: (1_000, 1),
-        TimeUnit.MILLISECONDS: (1, 1),
-        TimeUnit.MICROSECONDS: (1, 1_000),
-        TimeUnit.NANOSECONDS: (1, 1_000_000),
-    }
-)
-"""The milliseconds of each unit, as numerator and denominator."""
+_NANOSECONDS = {
+    TimeUnit.SECONDS: 10**9,
+    TimeUnit.MILLISECONDS: 10**6,
+    TimeUnit.MICROSECONDS: 10**3,
+    TimeUnit.NANOSECONDS: 1,
+}
+"""The nanoseconds of each unit."""
 
 # The standard library parses only `local`. Which other forms it accepts differs between versions of Python.
 _parts = re.compile(
@@ -214,20 +211,12 @@ def _from_number(number: Decimal | float, unit: TimeUnit) -> int | None:
         numerator, denominator = (number, 1) if isinstance(number, int) else exact(number).as_integer_ratio()
     except ValueError:
         return None
+    years = CALENDAR_MS
     if unit is TimeUnit.AUTO:
-        return _from_any_unit(numerator, denominator)
-    multiplier, divisor = _MS_IN[unit]
-    time_ms = numerator * multiplier // (denominator * divisor)
-    return time_ms if time_ms in CALENDAR_MS else None
-
-
-def _from_any_unit(numerator: int, denominator: int) -> int | None:
-    """Return the time of a number without a known unit: a date in digits, or a plausible time in the likely unit."""
-    size = abs(numerator) // denominator
-    likely = next((unit for bound, unit in UNITS_BELOW.items() if size < bound), TimeUnit.NANOSECONDS)
-    if denominator == 1 and likely is not TimeUnit.NANOSECONDS and (digits := _compact(str(numerator))):
-        year, month, day, hour, minute, second = digits.groups(default="00")
-        return parse_text(f"{year}-{month}-{day}T{hour}:{minute}:{second}")
-    multiplier, divisor = _MS_IN[likely]
-    time_ms = numerator * multiplier // (denominator * divisor)
-    return time_ms if time_ms in PLAUSIBLE_MS else None
+        size, years = abs(numerator) // denominator, PLAUSIBLE_MS
+        unit = next((each for bound, each in UNITS_BELOW.items() if size < bound), TimeUnit.NANOSECONDS)
+        if denominator == 1 and unit is not TimeUnit.NANOSECONDS and (digits := _compact(str(numerator))):
+            year, month, day, hour, minute, second = digits.groups(default="00")
+            return parse_text(f"{year}-{month}-{day}T{hour}:{minute}:{second}")
+    time_ms = numerator * _NANOSECONDS[unit] // (denominator * _NANOSECONDS[TimeUnit.MILLISECONDS])
+    return time_ms if time_ms in years else None

@@ -298,8 +298,8 @@ def _object_maker(names: tuple[str, ...]) -> Callable[..., Any]:
 
     It is a struct type of msgspec, which is the fastest to create and encode.
     """
-    fields = [(f"f{place}", Any, None) for place in range(len(names))]
-    renamed = dict(zip([field for field, _, _ in fields], names, strict=True))
+    renamed = {f"f{place}": name for place, name in enumerate(names)}
+    fields = [(field, Any, None) for field in renamed]
     try:
         return msgspec.defstruct("Object", fields, rename=renamed, omit_defaults=True, gc=False)
     except ValueError:  # a name has a character that msgspec would have to escape
