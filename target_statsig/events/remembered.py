@@ -194,23 +194,16 @@ def _is_below(value: object, bookmark: Bookmark) -> bool:
 def bookmark_of(state: Any, tap_stream: str, replication_key: str | None) -> Bookmark | None:
     """Return a stream's bookmark in a STATE, or None if there is none.
 
-    A bookmark that cannot be compared with positions is UNORDERED. It still shows whether it has changed.
-
-    Args:
-        state: The STATE's value, which may be any JSON.
-        tap_stream: The stream's name in the tap.
-        replication_key: The column whose positions the ledger records. Other bookmarks cannot be compared with them.
+    A bookmark that cannot be compared with the positions of `replication_key` is UNORDERED. It still shows whether it
+    has changed. The STATE may be any JSON.
     """
     bookmarks = state.get("bookmarks") if isinstance(state, dict) else None
     content = bookmarks.get(tap_stream) if isinstance(bookmarks, dict) else None
     if not isinstance(content, dict):
         return None
     found = None
-    if (
-        replication_key is not None
-        and "partitions" not in content
-        and content.get("replication_key") == replication_key
-    ):
+    is_of_key = replication_key is not None and content.get("replication_key") == replication_key
+    if is_of_key and "partitions" not in content:
         found = position(content.get("replication_key_value"))
     # Not with msgspec, because a STATE may hold half a surrogate pair.
     text = json.dumps(content, sort_keys=True, default=str)

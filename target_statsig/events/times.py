@@ -72,15 +72,10 @@ _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - subtracted from local times; 
 def event_times(
     values: Column, extracted: Column, unit: TimeUnit, now_ms: int, warnings: MappingWarnings, faults: Faults
 ) -> Column:
-    """Return the time of each item, in unix milliseconds.
+    """Return the time of each item, in unix milliseconds, from the records' times, of which numbers have this unit.
 
-    Args:
-        values: The records' times. For None or a blank text, the time of extraction is used, or else `now_ms`.
-        extracted: When the tap read each record, ISO 8601; any other value is ignored.
-        unit: The unit of times that are numbers.
-        now_ms: The present, unix milliseconds.
-        warnings: Receives times that are missing, old, in the future, or placeholders.
-        faults: Receives `invalid_time` for values that are not times.
+    Where the time is None or a blank text, the time of extraction is used, or else `now_ms`. Times of extraction are
+    in ISO 8601; other values are ignored. A fault is `invalid_time`: a value that is not a time.
     """
     parsed = parse_texts(values)
     if parsed is not None:
@@ -123,10 +118,8 @@ def _plausible(ordered: Sequence[int]) -> int:
 def unix_ms(value: object, unit: TimeUnit = TimeUnit.AUTO) -> int | None:
     """Return a time in unix milliseconds, rounded down, or None if the value is not a time.
 
-    Args:
-        value: A text that `parse_text` accepts, a number, a text with a number, a `datetime` or a `date`. A time
-            without a zone is in UTC.
-        unit: The unit of numbers; `auto` decides by their magnitude.
+    A time is a text that `parse_text` accepts, a number in this unit, a text with one, a `datetime` or a `date`.
+    Without a zone it is in UTC.
     """
     if isinstance(value, str):
         time_ms = parse_text(value)
