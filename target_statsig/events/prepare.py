@@ -255,13 +255,10 @@ class Preparation:
 
 
 def pack(sizes: Sequence[int], *, max_rows: int, max_bytes: int, overhead: int = 0) -> Iterator[slice]:
-    """Divide items into bodies, in order, each as full as possible, and yield the slices.
+    """Divide items of these bytes into bodies, in order, each as full as possible, and yield the slices.
 
-    Args:
-        sizes: The bytes of each encoded item.
-        max_rows: The most items of a body.
-        max_bytes: The most bytes of a body. A larger item gets a body of its own, which Statsig may refuse.
-        overhead: The bytes of a body around its items.
+    A body has at most `max_rows` items, and `max_bytes` bytes with the `overhead` around its items. A larger item gets
+    a body of its own, which Statsig may refuse.
     """
     if 0 < len(sizes) <= max_rows and overhead + sum(sizes) + len(sizes) * SEPARATOR_BYTES <= max_bytes:
         yield slice(len(sizes))  # without looking at each, as usually all fit

@@ -108,12 +108,10 @@ class UserMapper:
     def _custom_ids(self, columns: Columns, faults: Faults) -> dict[str, Column]:
         """Return `user.customIDs` of each record, by ID type."""
         ids: dict[str, Column] = {}
-        if (anonymous := find(columns, self._anonymous)) is not None:
-            ids[STABLE_ID] = labels(anonymous, faults)
         named = [(id_type, find(columns, sources)) for id_type, sources in self._ids]
         if (given := find(columns, self._given_ids)) is not None:
             named = [*transposed([members_of(value) or {} for value in given]).items(), *named]
-        for id_type, column in named:
+        for id_type, column in [(STABLE_ID, find(columns, self._anonymous)), *named]:
             if column is not None:
                 found = labels(column, faults)
                 ids[id_type] = overlay(ids[id_type], found) if id_type in ids else found

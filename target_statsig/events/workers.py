@@ -167,10 +167,9 @@ class _Worker:
     @property
     def is_ready(self) -> bool:
         """Whether the process has started, which its first answer shows."""
-        if not (self._is_up or self._is_stopped):
-            self._is_up = bool(select.select([self._answers], [], [], 0)[0])
-            if self._is_up:
-                self._receive()
+        if not (self._is_up or self._is_stopped) and select.select([self._answers], [], [], 0)[0]:
+            self._receive()
+            self._is_up = True
         return not self._is_stopped and self._is_up
 
     def prepare(self, preparation: Preparation, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
