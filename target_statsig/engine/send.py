@@ -122,7 +122,7 @@ class _Sender:
             self._settings.environment_tier or "none",
         )
         for _ in range(self._run.settings.max_parallel_requests):
-            self._stream.run(self._send_rows)
+            self._run.pool.submit(self._send_rows)
 
     def _send_rows(self) -> None:
         """Send rows until there are none left."""

@@ -199,10 +199,6 @@ class EventStream:
             if gathering.rows >= self._delivery.rows or 2 * gathering.size >= self._run.bounds.limits.largest:
                 self._flush(gathering)
 
-    def run(self, job: Callable[[], None]) -> None:
-        """Wait until a thread of the pool is free, and run a job in it."""
-        self._run.pool.submit(job)
-
     def deliver_prepared(
         self,
         prepared: Prepared | None,
