@@ -112,7 +112,7 @@ class BatchResult:
 
 @dataclass(slots=True)
 class Delivery:
-    """Delivers the batches of one stream. Thread-safe.
+    """What the deliveries of one stream's batches share. Thread-safe.
 
     Attributes:
         refusals: Counts refused items of this type, in all streams.
@@ -153,41 +153,34 @@ class Delivery:
             None if is_late else self.ledger.passed,
         )
 
-    def deliver(
-        self,
-        preparation: Preparation,
-        batch: Batch,
-        *,
-        now_ms: int,
-        epoch: int = 0,
-        on_retry: Callable[[], None],
-        prepared: Prepared | None = None,
-        ledger: StreamLedger | None = None,
-    ) -> BatchResult:
-        """Deliver a batch. A failed request raises nothing; the result holds the error and the undelivered records.
-
-        `now_ms` is the time for items without one, in unix milliseconds. `epoch` is the number of STATE messages before
-        the last record. `on_retry` is called before each retry of a request. `prepared` is the batch as it was prepared
-        earlier, if it was, and `ledger` records it if the stream's does not.
-        """
-        result = BatchResult(ItemCounts(self.item_type.object_type))
-        delivery = _BatchDelivery(self, ledger or self.ledger, preparation, now_ms, epoch, on_retry, result)
-        return delivery.run(batch, prepared)
-
 
 @dataclass(slots=True)
-class _BatchDelivery:
+class BatchDelivery:
+    """Delivers one batch of a stream.
+
+    Attributes:
+        now_ms: The time for items without one, in unix milliseconds.
+        epoch: The number of STATE messages before the last record.
+        ledger: Records the batch.
+        on_retry: Called before each retry of a request.
+    """
+
     delivery: Delivery
-    ledger: StreamLedger
     preparation: Preparation
     now_ms: int
     epoch: int
+    ledger: StreamLedger
     on_retry: Callable[[], None]
-    result: BatchResult
-    highest: Bookmark | None = None
+    result: BatchResult = field(init=False)
+    highest: Bookmark | None = field(default=None, init=False)
 
-    def run(self, batch: Batch, prepared: Prepared | None) -> BatchResult:
-        result, delivery = self.result, self.delivery
+    def run(self, batch: Batch, prepared: Prepared | None = None) -> BatchResult:
+        """Deliver the batch. A failed request raises nothing; the result holds the error and the undelivered records.
+
+        `prepared` is the batch as it was prepared earlier, if it was.
+        """
+        delivery = self.delivery
+        result = self.result = BatchResult(ItemCounts(delivery.item_type.object_type))
         limits = DIGESTS_ONLY if delivery.all_known else delivery.bounds.limits
         prepared = prepared or self._prepare(batch, limits)
         if prepared.unreadable is not None:

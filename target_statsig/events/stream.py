@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from target_statsig.events.delivery import Delivery
+from target_statsig.events.delivery import BatchDelivery, Delivery
 from target_statsig.events.remembered import bookmark_of
 from target_statsig.reports.progress import Progress
 from target_statsig.reports.text import REMARKS, counted, remarks
@@ -279,18 +279,10 @@ class EventStream:
         prepared: Prepared | None = None,
         ledger: StreamLedger | None = None,
     ) -> None:
-        run = self._run
+        run, ledger = self._run, ledger or self._delivery.ledger
         now_ms = int(run.clock.time() * 1000)
-        batch = Batch.of([part.batch for part in parts])
-        result = self._delivery.deliver(
-            preparation,
-            batch,
-            now_ms=now_ms,
-            epoch=epoch,
-            on_retry=self._count_retry,
-            prepared=prepared,
-            ledger=ledger,
-        )
+        delivery = BatchDelivery(self._delivery, preparation, now_ms, epoch, ledger, self._count_retry)
+        result = delivery.run(Batch.of([part.batch for part in parts]), prepared)
         self._count(result)
         for rejection in result.rejections:
             self.rejections.add(rejection.line, schema, rejection.error, message=rejection.message)

@@ -15,7 +15,7 @@ from target_statsig.client.http import Transport, TransportError
 from target_statsig.config.choices import DeletedRows, ObjectType, Tier
 from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import AuthenticationError, FatalRunError, NotNowError, RefusedError, StoreError
-from target_statsig.events.delivery import Bounds, Delivery, RefusalStreak
+from target_statsig.events.delivery import BatchDelivery, Bounds, Delivery, RefusalStreak
 from target_statsig.events.items import EVENTS
 from target_statsig.events.remembered import digests_of
 from target_statsig.singer.records import Batch, RecordReader
@@ -145,7 +145,7 @@ def send(rows, statsig, *, to=None, ledger=None, retry_timeout=0, on_retry=lambd
     to = replace(to or stream(), client=client_of(statsig, retry_timeout), ledger=ledger or NoLedger())
     reader = RecordReader("orders", "orders", schema or {"properties": {}}, (), validates=True)
     batch = Batch([row if isinstance(row, bytes) else line(row) for row in rows])
-    result = to.deliver(to.preparation(reader, None), batch, now_ms=NOW_MS, on_retry=on_retry)
+    result = BatchDelivery(to, to.preparation(reader, None), NOW_MS, 0, to.ledger, on_retry).run(batch)
     assert_adds_up(result, len(rows) - (result.unreadable is not None))
     assert result.counts.requests == len(statsig.bodies)
     assert result.counts.bytes_sent == sum(map(len, statsig.bodies))

@@ -11,7 +11,7 @@ import pytest
 from target_statsig.config.choices import DESTINATIONS, ObjectType, Tier
 from target_statsig.config.settings import StreamSettings
 from target_statsig.emulator.events_api import ENDPOINTS
-from target_statsig.events.delivery import Bounds, Delivery, RefusalStreak
+from target_statsig.events.delivery import BatchDelivery, Bounds, Delivery, RefusalStreak
 from target_statsig.events.items import ITEM_TYPES
 from target_statsig.reports.report import MappingWarnings
 from target_statsig.singer.records import Batch, RecordReader
@@ -39,7 +39,8 @@ def send(stream, rows, *answers):
     delivery = Delivery("rows", settings, ITEM_TYPES[object_type], bounds, refusals, workers, client, NoLedger())
     preparation = delivery.preparation(reader, None)
     lines = [json.dumps({"type": "RECORD", "stream": "rows", "record": row}).encode() + b"\n" for row in rows]
-    return delivery.deliver(preparation, Batch(lines), now_ms=int(NOON * 1000), on_retry=lambda: None), transport
+    batch_delivery = BatchDelivery(delivery, preparation, int(NOON * 1000), 0, delivery.ledger, lambda: None)
+    return batch_delivery.run(Batch(lines)), transport
 
 
 def reasons(result):
