@@ -78,10 +78,11 @@ def _copy_project(url: StoreUrl, copy: Path, project: str, clock: Clock) -> None
                 table, owners = f"target_statsig_{name}", ours
                 if owner != "project":
                     owners = f"SELECT {owner} FROM target_statsig_{owner}s WHERE project IN ({ours})"
-                rows_of_project = f"SELECT * FROM {table} WHERE {owner} IN ({owners})"
-                source.run(f"DECLARE {name} CURSOR FOR {rows_of_project}", identity=project)
                 found = target.run("SELECT name FROM pragma_table_info(:table)", table=table)
                 names = tuple(column for (column,) in found)
+                selected = ", ".join(f'"{column}"' for column in names)
+                rows_of_project = f"SELECT {selected} FROM {table} WHERE {owner} IN ({owners})"
+                source.run(f"DECLARE {name} CURSOR FOR {rows_of_project}", identity=project)
                 while rows := source.run(f"FETCH {PAGE} FROM {name}"):
                     for row in rows:
                         target.run(insertion(table, names), **dict(zip(names, row, strict=True)))
