@@ -156,7 +156,7 @@ def show_suggestion(source: Iterable[bytes] | None) -> NoReturn:
         text = suggest(source or SingerMessageReader().default_input)
     except InputError as error:
         _fail(str(error))
-    click.echo(text, nl=False)
+    _print(text)
     sys.exit(0)
 
 
@@ -228,12 +228,23 @@ def show(run: Run, option: Callable[[str], Any]) -> None:
         _fail(f"{error.heading.value}: {error}")
     except InterruptedRunError:
         sys.exit(run.report.exit_code)
-    click.echo(text, nl=False)
+    _print(text)
     sys.exit(not is_good)
 
 
 def _text(found: Status | Verification, option: Callable[[str], Any]) -> str:
     return f"{json.dumps(found.as_json(), indent=2)}\n" if option("json") else found.as_text()
+
+
+def _print(text: str) -> None:
+    """Write to standard output. If that fails, log why, and exit with 1."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except (OSError, ValueError, AttributeError) as error:
+        sys.stdout = None  # as in `leave`
+        cause = error.strerror if isinstance(error, OSError) else "it is closed"
+        _fail(f"Standard output cannot be written: {cause}.")
 
 
 def _fail(text: str) -> NoReturn:

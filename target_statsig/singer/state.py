@@ -7,6 +7,7 @@ a ticket until its records are settled.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 from collections import deque
@@ -23,6 +24,8 @@ State = Any
 
 STATE_PATIENCE = 30.0
 """Seconds that a STATE waits for the batch before it to fill up. Then the batch is sent even if it is not full."""
+
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
 class StateGate:
@@ -129,9 +132,9 @@ def write_state(state: State) -> None:
 
 
 def encode_state(state: State) -> str:
-    """Return a STATE as JSON, its numbers as the tap wrote them."""
+    """Return a STATE as JSON in ASCII, which every standard output can encode, its numbers as the tap wrote them."""
     try:
         return json.dumps(state)
     except TypeError:
         # It holds Decimals, because the reader decodes numbers with a fraction as such.
-        return encode(state).decode()
+        return _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], encode(state).decode())

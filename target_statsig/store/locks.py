@@ -6,6 +6,7 @@ The locks (`Locks`) are files beside a SQLite database, or PostgreSQL's advisory
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import socket
 from dataclasses import dataclass
@@ -66,7 +67,8 @@ class FileLocks(Locks):
 
     def __init__(self, url: StoreUrl, project: str) -> None:
         self._url = url
-        self._project = project
+        # Cached, because `holds` is asked before every request.
+        self._path = functools.cache(lambda name: Path(f"{url.path}-{_digest(project, name).hex()}.lock"))
         self.held: dict[str, int] = {}
 
     @override
@@ -103,9 +105,6 @@ class FileLocks(Locks):
     def close(self) -> None:
         for name in list(self.held):
             self.release(name)
-
-    def _path(self, name: str) -> Path:
-        return Path(f"{self._url.path}-{_digest(self._project, name).hex()}.lock")
 
     def _locked(self, path: Path, flags: int, how: int) -> int | None:
         """Return the descriptor of a file that was opened and locked; None where another holds its lock."""

@@ -338,6 +338,22 @@ def test_a_closed_input_is_an_error(command):
     assert [error[:51] for error in done.errors] == ["The input cannot be used: Standard input is closed,"]
 
 
+def test_a_state_stays_json_where_the_output_is_ascii(command):
+    messages = [schema("orders"), *orders(1), state(müşteri={"replication_key_value": 1.5})]
+    done = command.process("--config", command.config_file(**EVENT), messages=messages, PYTHONIOENCODING="ascii")
+    assert done.states == [{"bookmarks": {"müşteri": {"replication_key_value": 1.5}}}]
+
+
+@pytest.mark.parametrize(
+    ("redirection", "cause"), [(">&-", "it is closed"), ("> /dev/full", "No space left on device")]
+)
+@pytest.mark.parametrize("option", ["--check", "--status", "--suggest"])
+def test_a_command_with_unwritable_output_is_an_error(command, option, redirection, cause):
+    (command.directory / "messages").write_bytes(to_lines([schema("orders", {"user_id": {"type": "string"}})]))
+    done = command.shell(f"{command.line(**EVENT)} {option} {redirection} < {command.directory / 'messages'}")
+    assert (done.exit_code, done.errors) == (1, [f"Standard output cannot be written: {cause}."])
+
+
 def test_characters_the_output_lacks_are_escaped(command):
     done = command.process("--config", command.config_file(**EVENT), "--check", PYTHONIOENCODING="latin-1")
     assert done.exit_code == 0

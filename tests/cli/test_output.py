@@ -17,6 +17,9 @@ from target_statsig.singer.state import encode_state, write_state
         pytest.param({"a": 1, "b": "x"}, '{"a": 1, "b": "x"}', id="as singer-sdk writes it"),
         pytest.param({"at": Decimal("1.50")}, '{"at":1.50}', id="a number stays as the tap wrote it"),
         pytest.param({"at": Decimal("1.50"), "b": "\ud83d"}, '{"at":1.50,"b":"\\ud83d"}', id="half a surrogate pair"),
+        pytest.param(
+            {"at": Decimal("1.50"), "b": "\u00fc\U0001f600"}, '{"at":1.50,"b":"\\u00fc\\ud83d\\ude00"}', id="ASCII"
+        ),
     ],
 )
 def test_a_state_is_encoded_as_the_tap_wrote_it(state, line):
