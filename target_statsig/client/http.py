@@ -1,23 +1,29 @@
-"""One request over HTTP: what it has, how its server is reached, and what went wrong."""
+"""One request over HTTP: how its server is reached, its bytes out, its response in, and what went wrong."""
 
 from __future__ import annotations
 
+import io
 import logging
+import ssl
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.client import HTTPException
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 import requests
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from typing_extensions import override
-from urllib3.exceptions import HTTPError
+from urllib3 import HTTPResponse
+from urllib3.exceptions import HTTPError, ResponseError
 
 from target_statsig import __version__
-from target_statsig.client.connections import exchange, seconds_left
 from target_statsig.errors import FatalRunError, Heading, TargetStatsigError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping
 
     from urllib3 import HTTPConnectionPool
@@ -40,6 +46,17 @@ _KEPT_CONNECTIONS = 128
 
 _ADDRESSES = 3
 """Each address of a host may take this part of a request's time to connect, so that the next one has a chance."""
+
+_CHUNK_BYTES = 64 * 1024
+
+_LENIENCIES = {
+    "lenient_chunked_length": True,  # besides a Content-Length
+    "lenient_headers": True,
+    "lenient_optional_cr_before_lf": True,
+    "lenient_spaces_after_chunk_size": True,
+    "lenient_version": True,
+}
+"""Slips of some proxies. If such a response were refused, its request, which Statsig has taken, would be sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +154,10 @@ class HttpTransport(Transport):
             if connection.sock is None:
                 connection.timeout = request.timeout / _ADDRESSES
                 route.connect(connection)
-            connection.sock.settimeout(seconds_left(end))
+            connection.sock.settimeout(_seconds_left(end))
             sent = True
-            answer = exchange(connection.sock, message, end=end, max_bytes=request.max_response_bytes)
-            keeps_open = answer.keeps_open
+            received = _exchange(connection.sock, message, end=end, max_bytes=request.max_response_bytes)
+            keeps_open = received.keeps_open
         except (OSError, HTTPException, HTTPError, ValueError) as error:  # the last: a certificate
             late = f"not finished within the {request.timeout:g} s of `request_timeout`"
             raise TransportError(late if time.monotonic() >= end else _cause(error), sent=sent) from None
@@ -148,7 +165,7 @@ class HttpTransport(Transport):
             if not keeps_open:
                 connection.close()
             route.pool._put_conn(connection)  # noqa: SLF001
-        return Response(answer.status, answer.headers, answer.body)
+        return Response(received.status, received.headers, received.body)
 
     @override
     def close(self) -> None:
@@ -219,3 +236,113 @@ def _cause(error: BaseException) -> str:
     while isinstance(error.__context__, (OSError, HTTPException, HTTPError)):
         error = error.__context__
     return f"{type(error).__name__}: {error}"[:_MAX_ERROR_TEXT]
+
+
+def _seconds_left(end: float) -> float:
+    """Return the seconds until `end`, which `time.monotonic` gives.
+
+    Raises:
+        TimeoutError: There are none.
+    """
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _exchange(sock: socket.socket, message: bytes, *, end: float, max_bytes: int) -> _Received:
+    """Send a request, its head and its body, and return the response. Sending keeps to the socket's timeout.
+
+    Raises:
+        TimeoutError: It did not come before `end` (as in `_seconds_left`). A socket's own timeout restarts with every
+            byte.
+        ResponseError: It is longer than `max_bytes`, not whole, or not HTTP.
+    """
+    # A server may answer, and close the connection, before it has read everything.
+    with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
+        sock.sendall(message)
+    received = _Received()
+    received.read(sock, end, max_bytes)
+    if "content-encoding" in received.headers:  # although only `identity` is accepted
+        packed = HTTPResponse(io.BytesIO(received.body), received.headers, preload_content=False)
+        received.body = packed.read(max_bytes + 1)
+        _check_size(len(received.body), max_bytes)
+    return received
+
+
+def _check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        msg = f"the answer is longer than {max_bytes:,} bytes"
+        raise ResponseError(msg)
+
+
+class _Received:
+    """A response that llhttp parses.
+
+    The parsers of urllib3 and of the standard library took half of a request's processor time.
+
+    Attributes:
+        headers: By their names in lower case.
+        keeps_open: Whether the connection can be used again.
+    """
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body = b""
+        self.keeps_open = False
+        self._parser = HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(**_LENIENCIES)
+        self._parts: list[bytes] = []
+        self._ends_with_connection = False
+        self._is_complete = False
+
+    def read(self, sock: socket.socket, end: float, max_bytes: int) -> None:
+        """Read the response to its end. Raises as `_exchange`."""
+        size = 0
+        while not self._is_complete:
+            sock.settimeout(_seconds_left(end))
+            block = sock.recv(_CHUNK_BYTES)
+            size += len(block)
+            _check_size(size, max_bytes)
+            if not block and self._ends_with_connection:
+                break
+            if not block:
+                msg = f"the connection was closed {'before the end of' if size else 'without'} an answer"
+                raise ResponseError(msg)
+            self._feed(block)
+        del self._parser  # which refers to this object, too
+        self.body = b"".join(self._parts)
+
+    def _feed(self, block: bytes) -> None:
+        try:
+            self._parser.feed_data(block)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            if not self._is_complete:
+                msg = f"the answer is not HTTP ({error})"
+                raise ResponseError(msg) from None
+            self.keeps_open = False  # nobody asked for what follows the answer
+
+    # Called by the parser
+
+    def on_message_begin(self) -> None:
+        if self._is_complete:
+            raise HttpParserError
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        self._ends_with_connection = self.headers.keys().isdisjoint({"content-length", "transfer-encoding"})
+
+    def on_body(self, part: bytes) -> None:
+        self._parts.append(part)
+
+    def on_message_complete(self) -> None:
+        if self.status < HTTPStatus.OK:  # another follows
+            self.headers.clear()
+            self._ends_with_connection = False
+        else:
+            self.keeps_open = self._parser.should_keep_alive()
+            self._is_complete = True
