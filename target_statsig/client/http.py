@@ -52,6 +52,7 @@ _CHUNK_BYTES = 64 * 1024
 _LENIENCIES = {
     "lenient_chunked_length": True,  # besides a Content-Length
     "lenient_headers": True,
+    "lenient_keep_alive": True,  # after an interim response with `Connection: close`
     "lenient_optional_cr_before_lf": True,
     "lenient_spaces_after_chunk_size": True,
     "lenient_version": True,
@@ -302,7 +303,7 @@ class _Received:
         size = 0
         while not self._is_complete:
             sock.settimeout(_seconds_left(end))
-            block = sock.recv(_CHUNK_BYTES)
+            block = sock.recv(_CHUNK_BYTES) or b""  # 0 is what urllib3's TLS within TLS gives at the end
             size += len(block)
             _check_size(size, max_bytes)
             if not block and self._ends_with_connection:
@@ -334,7 +335,8 @@ class _Received:
 
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()
-        self._ends_with_connection = self.headers.keys().isdisjoint({"content-length", "transfer-encoding"})
+        is_chunked = "chunked" in self.headers.get("transfer-encoding", "").lower()
+        self._ends_with_connection = not (is_chunked or "content-length" in self.headers)
 
     def on_body(self, part: bytes) -> None:
         self._parts.append(part)

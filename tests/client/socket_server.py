@@ -95,6 +95,28 @@ def tunnel(connection: Connection) -> None:
     accept_all_over_tls(connection)
 
 
+def tunnel_over_tls(port: int) -> Behaviour:
+    """Act as an encrypted proxy in front of a server on 127.0.0.1."""
+
+    def relay(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(4096):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_RDWR)
+
+    def behave(connection: Connection) -> None:
+        connection.start_tls()
+        connection.read()
+        connection.answer(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", port)) as server:
+            back = threading.Thread(target=relay, args=(server, connection.sock), daemon=True)
+            back.start()
+            relay(connection.sock, server)
+            back.join(60)
+
+    return behave
+
+
 def trickle(head: bytes, drop: bytes, drops: int = 200) -> Behaviour:
     """Answer with a head, then with a few bytes every 20 ms, so that no single wait is long; then close."""
 

@@ -22,6 +22,7 @@ from .socket_server import (
     accept_all_over_tls,
     trickle,
     tunnel,
+    tunnel_over_tls,
 )
 
 KEY = "secret-abcdefghijklmnop"
@@ -156,6 +157,13 @@ def test_a_compressed_response_is_decompressed(transport):
         pytest.param(
             b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
             id="length, after early hints",
+        ),
+        pytest.param(
+            b"HTTP/1.1 100 Continue\r\nConnection: close\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+            id="length, after an interim response that announces the end",
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n{}", id="end of the connection, not encoded"
         ),
     ],
 )
@@ -316,6 +324,27 @@ def test_plain_requests_go_through_an_encrypted_proxy(transport, monkeypatch):
         transport.send(post("http://statsig.invalid/v1/log_event"))
 
         assert proxy.received[0].line == "POST http://statsig.invalid/v1/log_event HTTP/1.1"
+        assert proxy.received[0].headers["proxy-authorization"] == "Basic bWU6c2VjcmV0"
+
+
+@pytest.mark.usefixtures("trusted_certificate")
+def test_encrypted_requests_pass_through_an_encrypted_proxy(transport, monkeypatch):
+    def accept_one_of_two_over_tls(connection: Connection) -> None:
+        connection.start_tls()
+        connection.read()
+        connection.answer()
+        connection.read()
+
+    with SocketServer(accept_one_of_two_over_tls) as server, SocketServer(tunnel_over_tls(server.port)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"https://me:secret@127.0.0.1:{proxy.port}")
+        sent = post("https://statsig.invalid/v1/log_event", b"x" * 100_000)
+
+        assert transport.send(sent).status == 202
+        with pytest.raises(TransportError, match="closed without an answer") as caught:
+            transport.send(sent)
+
+        assert caught.value.sent
+        assert [len(request.body) for request in server.received] == [100_000] * 2
         assert proxy.received[0].headers["proxy-authorization"] == "Basic bWU6c2VjcmV0"
 
 
