@@ -218,8 +218,8 @@ class TargetStatsig(Target):
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        """Stop the run in good order at the first signal, and at once at the second."""
-        if self.run.report.stop_signal is not None:
+        """Stop the run in good order at the first signal, and at once at the second, or while the target starts."""
+        if not hasattr(self, "run") or self.run.report.stop_signal is not None:
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
         self.run.stop(signum)

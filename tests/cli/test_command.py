@@ -14,7 +14,7 @@ import pytest
 
 from target_statsig import __version__
 from tests.client.socket_server import TRICKLED_BODY, SocketServer, trickle
-from tests.command import CANARY, PROGRAM, Finished, environment
+from tests.command import CANARY, PATIENCE, PROGRAM, Finished, environment
 from tests.singer import activate_version, record, schema, state, to_lines
 
 pytestmark = pytest.mark.e2e
@@ -438,6 +438,18 @@ def test_a_second_signal_ends_at_once(command, arrival_of):
     done = running.finish()
     assert done.exit_code == -signal.SIGTERM
     assert done.states == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_target_starts_ends_it_at_once(command, number):
+    script = (
+        "import signal; from target_statsig.target import TargetStatsig;"
+        f"TargetStatsig._new_run = lambda *_, **options: signal.raise_signal({number:d}); TargetStatsig.cli()"
+    )
+    line = [sys.executable, "-c", script, "--config", command.config_file(**EVENT)]
+    done = subprocess.run(line, env=environment(), capture_output=True, timeout=PATIENCE, check=False)
+    assert done.returncode == -number
+    assert b"Traceback" not in done.stderr
 
 
 def test_a_signal_while_all_requests_are_busy_ends_the_run(command, arrival_of):
