@@ -60,7 +60,8 @@ class RequestFile:
         self._path = path
         try:
             path.touch(0o600)
-            path.chmod(0o600)  # an existing file may be readable for others
+            if path.is_file():  # a directory or a device is not ours
+                path.chmod(0o600)  # an existing file may be readable for others
             self._file = path.open("wb")
         except OSError as error:
             msg = f"`--dry-run-output` ({path}) cannot be written: {error.strerror}."

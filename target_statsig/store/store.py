@@ -99,7 +99,8 @@ def _own_file(url: StoreUrl, path: Path) -> int:
         make_private(path.parent)
         # This does not open an existing file: closing it would drop the locks of this process's other connections.
         path.touch(FILE_MODE)
-        path.chmod(FILE_MODE)  # SQLite gives it to the -wal and -shm files, too
+        if path.is_file():  # a directory or a device is not ours
+            path.chmod(FILE_MODE)  # SQLite gives it to the -wal and -shm files, too
         return path.stat().st_size
     except OSError as error:
         raise url.explain(error) from None

@@ -358,6 +358,18 @@ def test_dry_run_options_are_refused_without_a_dry_run(command, flag):
     assert not (command.directory / "requests.jsonl").exists()
 
 
+def test_a_pipe_in_place_of_the_output_file_stays_as_it_is(command):
+    path = command.directory / "pipe"
+    os.mkfifo(path)
+    path.chmod(0o644)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    done = run_dry_command(command, "--dry-run-output", path, messages=[schema("orders"), *orders(1)], **EVENT)
+    assert done.exit_code == 0
+    assert b"log_event" in os.read(reader, 4096)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    os.close(reader)
+
+
 def test_an_unwritable_output_file_ends_the_dry_run_at_the_start(command):
     done = run_dry_command(command, "--dry-run-output", command.directory / "missing" / "file", messages=[], **EVENT)
     assert done.exit_code == 1

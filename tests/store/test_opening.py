@@ -84,6 +84,13 @@ def test_a_file_that_others_can_read_is_made_private(path, file_url):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_a_directory_in_place_of_the_file_is_refused_and_stays_as_it_is(path, file_url):
+    path.mkdir(parents=True)
+    path.chmod(0o755)
+    assert "cannot be opened" in refusal(file_url)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
+
+
 def test_a_file_that_is_no_database_is_refused(path, file_url):
     path.parent.mkdir()
     path.write_bytes(b"a,b,c\n" * 1000)
