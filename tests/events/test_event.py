@@ -159,7 +159,7 @@ def test_an_exponent_does_not_change_other_numbers():
 
 
 def deeply_nested():
-    deep = []
+    deep = [1e22]  # not encoded as it is; from Python 3.14 on, C recurses as deep as its stack allows
     for _ in range(100_000):
         deep = [deep]
     return deep
