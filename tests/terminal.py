@@ -1,6 +1,6 @@
 """A terminal for the commands of the documentation, which keeps folder and variables between commands.
 
-`uv run` is left out, since the programs of this Python come first on the PATH.
+As in a clone, only `uv run` finds the programs of this Python.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ PROGRAMS = Path(sys.executable).parent
 
 PATIENCE = 300
 """Seconds that a command may take; some install a tap."""
+
+UV = f'uv() {{ shift; env PATH="{PROGRAMS}:$PATH" "$@"; }}; uvx() {{ uv run uvx "$@"; }}'
 
 SAVE_VARIABLES = 'code=$?; env -0 > "$REMEMBERED/variables"; pwd > "$REMEMBERED/folder"; exit $code'
 
@@ -40,12 +42,14 @@ class Terminal:
         """
         self.folder = folder
         self._memory = memory
-        self.variables = clean_environment() | variables | {"REMEMBERED": str(memory)}
+        folders = [each for each in os.environ["PATH"].split(os.pathsep) if Path(each) != PROGRAMS]
+        path = os.pathsep.join(folders)
+        self.variables = clean_environment() | variables | {"PATH": path, "REMEMBERED": str(memory)}
 
     def run(self, command: str) -> Finished:
         """Run a command to its end, and keep its exports and its working directory."""
         done = subprocess.run(
-            ["bash", "-c", f"{command.replace('uv run ', '')}\n{SAVE_VARIABLES}"],
+            ["bash", "-c", f"{UV}\n{command}\n{SAVE_VARIABLES}"],
             cwd=self.folder,
             env=self.variables,
             stdin=subprocess.DEVNULL,

@@ -25,9 +25,9 @@ SAMPLE_SHOP = "uv run statsig-emulator meltano run tap-jsonl target-statsig"
 
 SUBSTITUTES = {
     f"python3 -m pip install uv && {SAMPLE_SHOP}": SAMPLE_SHOP,
-    "uv run pytest": IN_REPOSITORY + "pytest -n 0 --collect-only --quiet",
+    "uv run pytest": IN_REPOSITORY + "uv run pytest -n 0 --collect-only --quiet",
     'uv run pytest -m "not slow and not e2e"': IN_REPOSITORY
-    + 'pytest -n 0 --collect-only --quiet -m "not slow and not e2e"',
+    + 'uv run pytest -n 0 --collect-only --quiet -m "not slow and not e2e"',
 }
 """Commands to run instead, since the tests run already."""
 

@@ -156,7 +156,7 @@ def test_each_order_is_sent_once(reader, heading, orders):
 
 
 def test_a_month_of_a_backfill_sends_its_own_orders(reader):
-    part = next(step for step in reader.steps if step.command.startswith("sh backfill.sh"))
+    part = next(step for step in reader.steps if step.command.startswith("uv run sh backfill.sh"))
     assert part.orders == Counter(str(number) for number in range(1, 10))
 
 
