@@ -16,6 +16,9 @@ REST_COMES_NEXT = "What Statsig acknowledged is kept; the next run sends the res
 NO_STATE_PASSES = "No STATE passes it, so the next run sends what was not delivered."
 """The aftermath of an error in the input."""
 
+SCHEMA_VIOLATION = "schema_violation"
+"""The reason of a record that breaks its stream's SCHEMA. The field of such an error is a column."""
+
 
 class Heading(enum.Enum):
     """The kinds of errors that fail a run, in the order of the troubleshooting page.

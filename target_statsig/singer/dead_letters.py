@@ -20,7 +20,7 @@ from upath import UPath
 
 from target_statsig.config.load import replay_command
 from target_statsig.config.paths import dead_letter_name, make_private
-from target_statsig.errors import FatalRunError, Heading, RejectionsError
+from target_statsig.errors import SCHEMA_VIOLATION, FatalRunError, Heading, RejectionsError
 from target_statsig.reports.text import counted
 from target_statsig.singer.message import encode
 
@@ -179,7 +179,7 @@ def too_many(records: int, rejected: int, max_percent: int) -> bool:
 def whereabouts(letters: DeadLetters, environ: Mapping[str, str]) -> str:
     """Return a text that says where the dead letters of a run are, and how to send them again."""
     records = counted(letters.count, "rejected record is", "rejected records are")
-    return f"{records} in {letters.directory}. After you fix the cause, send them again: {replay_command(environ)}"
+    return f"{records} in {letters.directory}. After you fix the cause, run: {replay_command(environ)}"
 
 
 @dataclass(eq=False)
@@ -192,7 +192,7 @@ class Rejections:
     report: RunReport
     dead_letters: DeadLetters
     where: Callable[[str], str]
-    _fields: dict[str, None] = field(default_factory=dict, init=False)
+    _fields: dict[tuple[str, bool], None] = field(default_factory=dict, init=False)
 
     @property
     def allows_none(self) -> bool:
@@ -211,7 +211,7 @@ class Rejections:
             self.counts.rejected += 1
             self.counts.reasons[error.reason] += 1
             if error.field is not None:
-                self._fields[error.field] = None
+                self._fields[error.field, error.reason == SCHEMA_VIOLATION] = None
         if self.allows_none:
             raise self._error_at_first(error)
 
@@ -227,21 +227,21 @@ class Rejections:
         worst = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common(3))
         share = f"{counts.rejected:,} of {counted(counts.records, 'record')}"
         were_rejected = f"{'was' if counts.records == 1 else 'were'} rejected ({worst})"
-        where = "".join(f" {self.where(name)}" for name in islice(self._fields, SHOWN_FIELDS))
+        where = "".join(
+            f" `{name}` does not fit the stream's SCHEMA." if breaks_schema else f" {self.where(name)}"
+            for name, breaks_schema in islice(self._fields, SHOWN_FIELDS)
+        )
         if not counts.accepted and self.max_percent < ALL:
             fault = f", so nothing of the stream was delivered.{where}"
         elif too_many(counts.records, counts.rejected, self.max_percent):
-            allowed = f"more than `max_rejected_percent` allows ({self.max_percent})"
-            fault = f", {allowed}.{where} The other records were sent."
+            fault = f", more than `max_rejected_percent` allows ({self.max_percent}).{where}"
         else:
             percent = counts.rejected * 100 / counts.records
             rate = f"{percent:.1f} %" if percent >= 0.1 else "under 0.1 %"  # noqa: PLR2004 -- what one decimal can show
             logger.warning("Stream '%s': %s (%s) %s.%s", self.stream, share, rate, were_rejected, where)
             return
-        place, remedy = "", "Fix the mapping, or the records at their source."
-        if not self.dead_letters.lost:
-            place = f" The rejected records are in {self.dead_letters.directory}."
-            remedy = "Fix the mapping and send them again from there, or fix the records at their source."
+        place = "" if self.dead_letters.lost else f" The rejected records are in {self.dead_letters.directory}."
+        remedy = "Fix the mapping, or the records at their source."
         msg = f"Stream '{self.stream}': {share} {were_rejected}{fault}{place} {remedy}"
         raise RejectionsError(msg)
 

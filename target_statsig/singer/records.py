@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from target_statsig.errors import RecordError
+from target_statsig.errors import SCHEMA_VIOLATION, RecordError
 from target_statsig.singer.columns import Columns
 from target_statsig.singer.message import (
     DEEPEST,
@@ -19,10 +19,10 @@ from target_statsig.singer.message import (
     decode,
     is_too_deep,
 )
-from target_statsig.singer.schema import Check, NotPlainError, RecordType, compile_check
+from target_statsig.singer.schema import Check, NotPlainError, RecordType, column_checks, compile_check
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 MOST_MISSES = 10
 """Batches in a row that do not fit the `RecordType`, after which it is no longer tried. A tap that sends columns beyond
@@ -160,6 +160,10 @@ class RecordReader:
         return compile_check(self.stream, self.schema if self.validates else None, self.key_properties)
 
     @cached_property
+    def _column_checks(self) -> Mapping[str, Callable[[object], bool]]:
+        return column_checks(self.stream, self.schema) if self.validates else {}
+
+    @cached_property
     def _type(self) -> RecordType | None:
         """A type that only sound records fit; None if no type can express the schema."""
         try:
@@ -199,7 +203,11 @@ class RecordReader:
         if is_too_deep(record):
             return RecordError("nested_too_deeply")
         missing = next((name for name in self.key_properties if name not in record), None)
-        return RecordError("schema_violation") if missing is None else RecordError("missing_key_property", missing)
+        if missing is not None:
+            return RecordError("missing_key_property", missing)
+        fits = self._column_checks
+        column = next((name for name, value in record.items() if name in fits and not fits[name](value)), None)
+        return RecordError(SCHEMA_VIOLATION, column)
 
 
 def _columns(messages: Sequence[Message], records: Sequence[Mapping[str, Any]]) -> Columns:

@@ -58,6 +58,13 @@ def compile_check(stream: str, schema: dict[str, Any] | None, key_properties: Se
     return check
 
 
+def column_checks(stream: str, schema: dict[str, Any]) -> dict[str, Callable[[object], bool]]:
+    """Return, by column, a function that checks whether a value fits it. A column that refers to others has none."""
+    compiled = _compiler(stream, schema)
+    columns = schema.get("properties", {})
+    return {name: compiled(part) for name, part in columns.items() if not _refers(part)}
+
+
 def _compiler(stream: str, schema: dict[str, Any]) -> Callable[[Any], Callable[[object], bool]]:
     """Return a function that compiles a schema, or a part of it, by the draft in which it is valid.
 

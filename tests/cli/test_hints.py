@@ -33,7 +33,7 @@ def test_a_run_tells_how_to_send_rejected_records_again(run_target, count, messa
 def test_under_meltano_the_hint_is_a_command_of_the_plugin(run_target, monkeypatch):
     monkeypatch.setenv("MELTANO_LOADER_NAME", "target-statsig--shop")
     outcome = run_target([schema("orders"), *bad(1)], **EVENT)
-    assert "send them again: meltano invoke target-statsig--shop:replay" in outcome.log
+    assert "run: meltano invoke target-statsig--shop:replay" in outcome.log
     assert "--config …" not in outcome.log
 
 

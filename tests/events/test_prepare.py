@@ -103,7 +103,7 @@ def test_without_lines_there_is_no_request():
 @pytest.mark.parametrize(
     ("odd", "reason", "field"),
     [
-        pytest.param({**PLAIN, "id": "one"}, "schema_violation", None, id="breaks-its-schema"),
+        pytest.param({**PLAIN, "id": "one"}, "schema_violation", "id", id="breaks-its-schema"),
         pytest.param({"event": "order", "user_id": "u1"}, "missing_key_property", "id", id="lacks-its-key"),
         pytest.param({**PLAIN, "event": None}, "missing_event_name", "event_name", id="no-name"),
         pytest.param({**PLAIN, "event": ["order"]}, "missing_event_name", "event_name", id="a-list-for-a-name"),

@@ -75,6 +75,24 @@ def test_a_stream_with_only_rejected_records_fails(run, statsig, settings, words
     assert statsig.state.events == []
 
 
+@pytest.mark.parametrize("settings", [pytest.param(EVENT, id="events"), pytest.param(ADD, id="a segment")])
+def test_a_column_that_breaks_its_schema_is_named(run, settings):
+    outcome = run([schema("s", {"n": {"type": "integer"}}), record("s", {**NO_USER, "n": "one"})], **settings)
+    assert "(schema_violation 1), so nothing of the stream was delivered. `n` does not fit the stream's SCHEMA." in (
+        outcome.errors
+    )
+    assert "`n` is read" not in outcome.errors
+
+
+def test_a_run_that_fails_does_not_claim_to_have_sent_all_other_records(run, statsig):
+    statsig.faults.add(path="/v1/log_event", skip=1, status=401)
+    good = [record("s", {"event": "e", "user_id": user}) for user in ("a", "b")]
+    outcome = run([schema("s"), *good, *[record("s", {"event": "e"})] * 20], **EVENT, batch_size_rows=1)
+    assert outcome.report["error_codes"] == ["key_not_accepted", "too_many_rejected"]
+    assert outcome.report["streams"]["s"]["not_sent"] > 0
+    assert "were sent" not in outcome.errors
+
+
 def test_a_stream_with_known_and_rejected_records_does_not_fail(run):
     good = record("s", {"event": "e", "user_id": "u"})
     assert run([schema("s"), good], **EVENT).exit_code == 0
