@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 LIKE_AN_IDENTIFIER = re.compile(
-    r"(user|customer|member|account|client|person|contact|visitor)(_?id|_?uuid)?", re.IGNORECASE
+    r"(user|customer|member|account|client|person|contact|visitor)[_ ]?(id|uuid)?", re.IGNORECASE
 )
-LIKE_A_TIME = re.compile(r".*(_at|_time|_on|date|timestamp|At|Time)")
+LIKE_A_TIME = re.compile(r".*([_ ](at|time|on)|date|timestamp|At|Time)")
 LIKE_A_VALUE = re.compile(r".*(total|amount|revenue|price|value)", re.IGNORECASE)
 LIKE_A_ROW_COUNT = re.compile(r"(row_count|rows|total_rows|rowCount)")
 LIKE_A_MEMBERSHIP = re.compile(r"(is_)?(member|active|in_segment|subscribed|enabled)", re.IGNORECASE)

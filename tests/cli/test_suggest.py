@@ -64,6 +64,15 @@ def test_the_suggested_settings_run_unchanged(sample, run_target, statsig):
             id="only text, as in a CSV file",
         ),
         pytest.param(
+            {"Customer ID": TEXT, "Total": TEXT, "Plan": TEXT, "Placed at": TEXT},
+            {
+                "object_type": "event",
+                "event_name": "orders",
+                "field_mapping": {"user_id": "Customer ID", "event_time": "Placed at", "event_value": "Total"},
+            },
+            id="titles, as in a CSV file",
+        ),
+        pytest.param(
             {"user_id": TEXT, "row_count": {"type": "integer"}},
             {"object_type": "segment", "segment_id": "orders", "sync_mode": "mirror", "row_count_field": "row_count"},
             id="an audience with a row count",
