@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 from typing import Self
 
-REST_COMES_NEXT = "What Statsig acknowledged is kept; the next run sends the rest."
+REST_COMES_NEXT = "The next run sends what Statsig did not acknowledge."
 """The aftermath of most errors that end a run."""
 
 NO_STATE_PASSES = "No STATE passes it, so the next run sends what was not delivered."

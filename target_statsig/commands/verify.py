@@ -191,7 +191,7 @@ def judge(name: SentName, recent: int | None, age: float) -> Found:
 def _lines(verification: Verification) -> Iterator[str]:
     run = verification.run
     if run is None:
-        yield "No remembered run delivered anything, so there is nothing to verify."
+        yield "No remembered run with this `console_api_key` delivered anything, so there is nothing to verify."
         return
     yield f"Run {run.report.get('run_id')}, ended {readable_time(run.ended_at)}, delivered:"
     names = verification.names

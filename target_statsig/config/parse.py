@@ -71,13 +71,13 @@ class Config:
             return self.entries[key]
         if "object_type" not in self.defaults:
             text = f"stream '{stream}': `object_type` is missing"
-            if not self.defaults and not self.entries:
-                text += ", and so is every other setting. Give `--config` a file, or ENV for the environment"
-            elif self.entries:
+            remedy = f"Set it in an entry for this stream or at the top level to one of {', '.join(ObjectType)}."
+            if self.entries:
                 text += f", because no entry of `streams` matches it (there are {', '.join(map(repr, self.entries))})"
-            choices = ", ".join(ObjectType)
-            text += f". Set it in an entry for this stream or at the top level to one of {choices}."
-            raise SettingsError([text])
+            elif not self.defaults:
+                text += ", and so is every other setting"
+                remedy = "Give `--config` a file, or ENV for the environment."
+            raise SettingsError([f"{text}. {remedy}"])
         found = _stream_settings(self.defaults)
         if errors := [f"stream '{stream}': {text}" for text in stream_errors(found)]:
             raise SettingsError(errors)

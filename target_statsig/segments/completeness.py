@@ -76,8 +76,8 @@ HOLD_REMEDY = (
 )
 
 FAIL_REMEDY = (
-    f"`on_incomplete_stream: fail` makes that an error. To prove it, {SET_ROW_COUNT}, and run again. Or set hold, and "
-    f"make {APPLY_HELD} the next step, which runs only if the tap ended well"
+    f"`on_incomplete_stream: fail` makes that an error. To prove it, {SET_ROW_COUNT}, and run again. Or set "
+    f"`on_incomplete_stream: hold`, and make {APPLY_HELD} the next step, which runs only if the tap ended well"
 )
 """What a run that fails leaves behind is not for `--apply-held`."""
 

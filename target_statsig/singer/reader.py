@@ -50,6 +50,8 @@ def unreadable(number: int, what: str) -> InputError:
     remedy = "Check what the tap writes there."
     if what.endswith(NO_END):
         remedy = "Check the tap's log for an error, and run again."
+    elif number == 1:
+        remedy += " A file of CSV or JSON lines needs a tap that reads it."
     return InputError(f"Line {number} of the input {what}. {NO_STATE_PASSES} {remedy}")
 
 

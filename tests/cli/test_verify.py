@@ -106,7 +106,7 @@ def test_without_delivered_events_there_is_nothing_to_verify(run_target, statsig
     run_target(orders(""), **EVENT)
     assert verify_last_run() == {}
     assert verify_last_run.last.is_good
-    assert "nothing to verify" in verify_last_run.text
+    assert "No remembered run with this `console_api_key` delivered anything" in verify_last_run.text
     assert verify_requests(statsig) == []
 
 

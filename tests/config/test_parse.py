@@ -314,6 +314,7 @@ def test_a_stream_without_an_object_type_is_refused(settings, part):
     with pytest.raises(SettingsError, match="stream 'x': `object_type` is missing") as refused:
         parse(**KEYS, **settings).for_stream("x")
     assert part in str(refused.value)
+    assert ("Set it" in str(refused.value)) is bool(settings)
 
 
 @pytest.mark.parametrize(

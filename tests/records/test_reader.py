@@ -172,6 +172,12 @@ def test_the_error_for_a_line_without_an_end_names_the_taps_log(received):
     assert SECRET.decode() not in str(caught.value)
 
 
+@pytest.mark.parametrize("line", [b"id,name\n", b'{"id":1}\n'], ids=["CSV", "JSON lines"])
+def test_the_error_for_a_file_that_no_tap_wrote_asks_for_a_tap(received, line):
+    with pytest.raises(InputError, match=r"Line 1 .* A file of CSV or JSON lines needs a tap"):
+        received.read(line)
+
+
 def test_a_missing_member_is_named_without_the_message():
     reader = SingerMessageReader()
     with pytest.raises(InputError, match="lacks record, stream") as caught:
