@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from target_statsig.commands.run import Run
     from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import ItemCounts, MemberCounts
+    from target_statsig.segments.changes import SegmentSync
     from target_statsig.segments.stream import SegmentStream
     from target_statsig.singer.message import Message
     from target_statsig.singer.state import State
@@ -35,6 +37,7 @@ class Streams:
     Every method that sends events may raise the TargetStatsigError of an earlier batch.
 
     Attributes:
+        syncs: The syncs of each segment, of all streams.
         replaying: Whether the last SCHEMA came from a dead-letter file. Such rows add or remove single members, even
             in a mirror, and prove nothing about other members.
     """
@@ -42,6 +45,7 @@ class Streams:
     def __init__(self, run: Run) -> None:
         self.events: dict[str, EventStream] = {}
         self.segments: dict[str, SegmentStream] = {}
+        self.syncs: defaultdict[str, list[SegmentSync]] = defaultdict(list)
         self.replaying = False
         self._run = run
         self._columns: dict[str, NamedColumns] = {}

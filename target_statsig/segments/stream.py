@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from target_statsig.config.choices import SyncMode, is_segment_id
-from target_statsig.errors import RecordError, SegmentError
+from target_statsig.errors import Heading, RecordError, SegmentError
 from target_statsig.reports.progress import Progress
 from target_statsig.reports.report import SegmentCounts
 from target_statsig.reports.text import counted
@@ -186,7 +186,18 @@ class SegmentStream:
     def begin(self, segment_id: str) -> None:
         """Begin the sync of a segment."""
         sync = self._syncs[segment_id] = self.make_sync(segment_id)
-        self._guarded(sync, sync.begin)
+        self._guarded(sync, partial(self._begin, segment_id, sync))
+
+    def _begin(self, segment_id: str, sync: SegmentSync) -> None:
+        syncs = self._run.streams.syncs[segment_id]
+        syncs.append(sync)
+        if len(syncs) > 1 and MirrorSync in map(type, syncs):
+            msg = (
+                f"Segment '{segment_id}' is being synced from another stream of this run, and one of them mirrors it. "
+                "This stream did not touch it. Give each stream its own segment, or unite them in one stream."
+            )
+            raise SegmentError(msg, heading=Heading.SHARED_SEGMENT)
+        sync.begin()
 
     def make_sync(self, segment_id: str) -> SegmentSync:
         """Return the sync of a segment: as a mirror, or by row.
@@ -207,7 +218,7 @@ class SegmentStream:
         if self.settings.segment_id_field is not None and self.settings.sync_mode is SyncMode.MIRROR:
             # Of segments that no record names any more the audience is empty, and guarded as such.
             for segment_id in self._run.store.segments_fed_by(self.stream):
-                if segment_id not in self._syncs:
+                if segment_id not in self._run.streams.syncs:
                     self.begin(segment_id)
         self._each(lambda sync: sync.plan(verdict, rejected=self._counts.rejected))
         self._planned = self._unsent

@@ -200,15 +200,9 @@ class Lock:
         """Take the lock, waiting up to PATIENCE seconds for a run that holds it, and record the holder for others.
 
         Raises:
-            TargetStatsigError: Another run holds it, or another stream of this run.
+            TargetStatsigError: Another run holds it.
             InterruptedRunError: The run was asked to stop while it waited.
         """
-        if self.name in self.locks.held:
-            msg = (
-                f"{self.what} is being synced from another stream of this run. This stream did not touch it. Give each "
-                "stream its own segment, or unite them in one stream."
-            )
-            raise self.error(msg)
         deadline = self.clock.monotonic() + PATIENCE
         while not self.locks.take(self.name):
             if self.clock.monotonic() >= deadline:

@@ -437,4 +437,38 @@ def test_of_two_streams_for_one_segment_only_the_first_is_mirrored(run_target, s
     assert members(statsig) == after
     assert [stream["segments"]["vips"]["added"] for stream in outcome.report["streams"].values()] == [1, 0]
     (error,) = outcome.report["errors"]
-    assert "Segment 'vips' is being synced from another stream of this run." in error
+    assert "Segment 'vips' is being synced from another stream of this run" in error
+
+
+@pytest.mark.parametrize("mode", ["add", "remove"])
+@pytest.mark.parametrize("streams", [("users", "staff"), ("staff", "users")], ids=["mirror first", "mirror second"])
+def test_a_mirror_and_rows_of_another_stream_are_not_mixed_in_one_segment(run_target, statsig, streams, mode):
+    named = {"object_type": "segment", "segment_id_field": "list", "max_removal_percent": 100}
+    lines = []
+    for stream, member in zip(streams, ("c", "d"), strict=True):
+        rows = [record(stream, {"user_id": member, "list": "vips"}, version=1)]
+        lines += [schema(stream), *rows, activate_version(stream)]
+    settings = {"users": {**named, "sync_mode": "mirror"}, "staff": {**named, "sync_mode": mode}}
+    outcome = run_target(lines, streams=settings)
+    assert outcome.exit_code == 1
+    second = segment_report(outcome, streams[1])
+    assert (second["added"], second["removed"]) == (0, 0)
+    (error,) = outcome.report["errors"]
+    assert "and one of them mirrors it. This stream did not touch it." in error
+    by_rows = {"a", "b", "c"} if mode == "add" else {"a", "b"}
+    assert members(statsig) == ({"c"} if streams[0] == "users" else by_rows)
+
+
+def test_a_segment_that_a_mirror_no_longer_names_is_left_to_another_stream(run_target, statsig):
+    statsig.state.seed_segment("team")
+    named = {"object_type": "segment", "segment_id_field": "list"}
+    settings = {"users": {**named, "sync_mode": "mirror"}, "staff": {**named, "sync_mode": "add"}}
+
+    def lines(stream, segment, member):
+        row = record(stream, {"user_id": member, "list": segment}, version=1)
+        return [schema(stream), row, activate_version(stream)]
+
+    run_target(lines("users", "vips", "a"), streams=settings)
+    outcome = run_target(lines("users", "team", "b") + lines("staff", "vips", "d"), streams=settings)
+    assert outcome.exit_code == 0
+    assert members(statsig) == {"a", "d"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -107,7 +108,8 @@ def stream_of(stream_settings, *, rejections=None, failing=()):
     def observe(tap_stream, read):
         seen.observed.append((tap_stream, len(read.columns)))
 
-    run = SimpleNamespace(fail=seen.failures.append, sources=SimpleNamespace(read=observe), store=None)
+    sources, streams = SimpleNamespace(read=observe), SimpleNamespace(syncs=defaultdict(list))
+    run = SimpleNamespace(fail=seen.failures.append, sources=sources, streams=streams, store=None)
     return Stream("people", stream_settings, seen.counts, seen.rejections, run), seen
 
 
