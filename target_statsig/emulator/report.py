@@ -169,7 +169,7 @@ def _requests(calls: Sequence[Mapping[str, Any]]) -> Table:
     table.columns[0].no_wrap = True
     # A narrow terminal wraps the answers, not the call.
     longest = max((len(call["path"]) for call in calls), default=0)
-    table.columns[1].min_width = min(longest, LONG_CALL)
+    table.columns[1].no_wrap = longest <= LONG_CALL
     for call in calls:
         counts = (f"{call[name]:,}" for name in ("times", "items", "size"))
         table.add_row(_text(call["method"], "dim"), _text(call["path"]), *counts, call["answers"])

@@ -70,6 +70,14 @@ def test_a_narrow_terminal_wraps_statuses_and_not_the_call(state):
     assert "DELETE  segments/vips/id_list" in report_text(state, width=60)
 
 
+def test_no_status_is_cut_off(state):
+    for status in (404, 200, 200):
+        state.log(entry(status, "GET", "/console/v1/segments/vip_users", 0))
+    for items in (16_428, 1):
+        state.log(entry(200, "GET", "/console/v1/segments/vip_users/idlist_metadata", items))
+    assert " ".join(report_text(state).split()).count("200 (2)") == 1
+
+
 def test_counts_have_thousands_separators(state):
     take(state, [PURCHASE] * 1_200)
     state.seed_segment("vip_users", ["a"]).change("add", map(str, range(12_000)))
