@@ -86,7 +86,7 @@ def print_report(
             why = (
                 "Nothing arrived, because the command failed. Its output above says why."
                 if failed
-                else "Nothing arrived. Did the target start, and does it read the emulator's variables? "
+                else "Nothing arrived. Did the target start, without a dry run? Does it read the emulator's variables? "
                 "In a pipe it needs `target-statsig --config ENV`."
             )
             console.print(Padding(Text(why, "yellow"), (1, 2, 0, 2)))

@@ -112,7 +112,7 @@ def test_a_single_argument_with_blanks_is_run_by_the_shell(run):
 @pytest.mark.parametrize(
     ("code", "hint"),
     [
-        pytest.param(0, "Nothing arrived. Did the target start", id="command-succeeded"),
+        pytest.param(0, "Nothing arrived. Did the target start, without a dry run?", id="command-succeeded"),
         pytest.param(1, "Nothing arrived, because the command failed.", id="command-failed"),
     ],
 )
