@@ -132,7 +132,7 @@ def other_feeder(facts: SegmentFacts, stream: str, now: float) -> Misfit | None:
         f"is mirrored from stream '{facts.fed_by}' (last on {iso_time(facts.last_sync_at)})",
         "Each would remove the members that the other added. Give each stream its own segment, or unite them in one "
         f"stream. If you renamed the stream, wait until {FORGOTTEN // DAY} days after the last sync, or move the store "
-        "away; the next run then reads the members from Statsig.",
+        "away: the next run then reads the members from Statsig, but may send recent events twice.",
     )
 
 

@@ -379,6 +379,7 @@ def test_another_stream_that_mirrors_the_segment_is_refused(run_target, statsig)
     outcome = run_target([schema("others"), *users("z", stream="others"), state(others={})], **MIRROR)
     assert outcome.exit_code == 1
     assert "is mirrored from stream 'users'" in outcome.errors
+    assert "but may send recent events twice" in outcome.errors
     assert members(statsig) == {"a", "b", "c"}
 
 

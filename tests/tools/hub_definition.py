@@ -54,8 +54,8 @@ COMMANDS = {"apply-held": APPLY_HELD, "check": CHECK, "replay": REPLAY, "status"
 """Commands of the loader and the utility. They read no input, so that they may be steps of `meltano run`."""
 
 KEYS_PREREQ = """\
-A Statsig project, and of its keys (Project Settings > Keys & Environments) a Server Secret Key for events, exposures \
-and metrics, a Console API Key for segments.
+A Statsig project. From Project Settings > Keys & Environments: a Server Secret Key for events, exposures and metrics, \
+a Console API Key for segments.
 """
 
 SETTINGS_PREAMBLE = """\
@@ -87,10 +87,11 @@ NEXT_STEPS = """\
    statsig-emulator meltano run tap-postgres target-statsig
    ```
 
-1. Let Statsig say whether it knows the keys and the segments: `meltano invoke target-statsig:check`
+1. Check the keys and the segments: `meltano invoke target-statsig:check`
 
-1. Mirrors without a `row_count_field` need the word that the tap ended well. Add the utility `statsig` with the same \
-settings, and run it as the next step: `meltano run tap-postgres target-statsig statsig:apply-held`
+1. A mirror without `row_count_field` removes nobody until it is known that the tap ended well. Add the utility \
+`statsig` with the same settings, and run it as the next step: \
+`meltano run tap-postgres target-statsig statsig:apply-held`
 """
 
 NEXT_STEPS_OF_UTILITY = """\
