@@ -111,7 +111,7 @@ def test_a_worker_has_no_key_in_its_environment(workers, monkeypatch):
 
 
 def test_a_worker_works_with_a_pipe_of_the_default_size(workers, preparation, monkeypatch, forbid_this_process):
-    monkeypatch.setattr("target_statsig.events.workers.PIPE_BYTES", 1 << 40)
+    monkeypatch.setattr("target_statsig.events.workers.PIPE_BYTES", -1)
     wait_until_ready(workers)
     here = preparation(BATCH, LIMITS, NOW)
     forbid_this_process()
