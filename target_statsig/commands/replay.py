@@ -1,9 +1,10 @@
 """`--replay`: the dead letters, sent instead of input.
 
-A replay sends all dead-letter files as one input, and deletes them when every record in them is settled. A record is
-settled when it was delivered, or was rejected again and so is in a new file. A tap sends the rows at its bookmark in
-every run, and after a failed run all rows since the last STATE, so one rejected record is in the dead letters of
-several runs. It is sent as often as the run with the most copies of it had it, as in the ledger.
+A replay sends all dead-letter files as one input, except those that a running run still writes. It deletes them when
+every record in them is settled. A record is settled when it was delivered, or was rejected again and so is in a new
+file. A tap sends the rows at its bookmark in every run, and after a failed run all rows since the last STATE, so one
+rejected record is in the dead letters of several runs. It is sent as often as the run with the most copies of it had
+it, as in the ledger.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from target_statsig.config import paths
 from target_statsig.errors import FatalRunError, Heading, InputError, InterruptedRunError
 from target_statsig.events.remembered import digest
 from target_statsig.reports.text import counted
-from target_statsig.singer.dead_letters import LOCAL, cause_of
+from target_statsig.singer.dead_letters import LOCAL, cause_of, may_grow
 from target_statsig.singer.message import is_too_deep
 from target_statsig.store.tables import Command
 
@@ -47,11 +48,14 @@ def dead_letters(run: Run) -> Iterator[bytes] | None:
     try:
         directory = paths.dead_letter_path(run.settings)
         with _reading(directory):
-            files = _files(directory)
+            found = _files(directory)
+            files = [file for file in found if not may_grow(file)]
     except InputError as error:
         run.fail(error)
         run.end(complete=False)
         return None
+    if growing := len(found) - len(files):
+        logger.info("Leaving %s of runs that have not ended to a later replay.", counted(growing, "file"))
     if not files:
         logger.info("There are no dead letters in %s.", directory)
         return None
@@ -64,8 +68,9 @@ def _delete(run: Run, files: Iterable[UPath]) -> None:
     rejected_again = set(run.dead_letters.paths)
     try:
         for file in files:
-            if str(file) not in rejected_again:
-                file.unlink()
+            with suppress(FileNotFoundError):  # another replay has deleted it
+                if str(file) not in rejected_again and not may_grow(file):
+                    file.unlink()
     except Exception as error:
         msg = (
             f"The files in {run.dead_letters.directory} were sent again, but cannot be deleted: {cause_of(error)}. "

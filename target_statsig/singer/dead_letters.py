@@ -6,10 +6,12 @@ with the reason and the run as additional members of the message.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
 import threading
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -90,6 +92,7 @@ class DeadLetters:
         self._failure: Exception | None = None
         self._lock = threading.Lock()
         self._files: dict[str, _File] = {}
+        self._held = ExitStack()
 
     @property
     def lost(self) -> bool:
@@ -140,7 +143,10 @@ class DeadLetters:
             )
             raise FatalRunError(msg, heading=Heading.DEAD_LETTERS) from self._failure
 
-    close = flush
+    def close(self) -> None:
+        """Flush, and leave the files to `--replay`. Raises as `flush`."""
+        with self._held:
+            self.flush()
 
     def _write(self, file: _File) -> None:
         path: UPath | Path
@@ -158,9 +164,24 @@ class DeadLetters:
                 handle.write(file.pending)
         if str(path) not in self.paths:
             self.paths.append(str(path))
+            if not self._remote:
+                with suppress(OSError):  # a file system without locks
+                    fcntl.flock(self._held.enter_context(path.open("rb")), fcntl.LOCK_SH)
         self.count += file.letters
         file.letters = 0
         file.pending.clear()
+
+
+def may_grow(path: UPath) -> bool:
+    """Return whether the run that writes a dead-letter file still goes on. Only local files grow."""
+    if path.protocol not in LOCAL:
+        return False
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            return isinstance(error, BlockingIOError)
+    return False
 
 
 class NoDeadLetters(DeadLetters):

@@ -132,6 +132,30 @@ def test_a_signal_interrupts_the_reading_of_dead_letters(run_target, statsig, mo
     assert len(list(run_target.directory.glob(DEAD_LETTERS))) == 1
 
 
+def test_a_replay_leaves_the_file_of_a_running_run_alone(command, statsig):
+    statsig.state.seed_segment("vips")
+    settings = {**MIRROR, "sync_mode": "add", "max_rejected_percent": 100}
+    running = command.start_with(**settings)
+    running.write([schema("users"), record("users", {"id": "a"}), state(users={"n": 1})])
+    running.stdout.wait_for("users")
+    line = ("--config", command.config_file(**settings, field_mapping={"user_id": "id"}), "--replay")
+    assert command.run(*line).exit_code == 0
+    assert statsig.state.ids("vips") == set()
+    running.write([record("users", {"id": "b"}), state(users={"n": 2})])
+    running.end_input()
+    assert running.finish().states[-1] == {"bookmarks": {"users": {"n": 2}}}
+    assert command.run(*line).exit_code == 0
+    assert statsig.state.ids("vips") == {"a", "b"}
+
+
+def test_a_file_that_another_replay_has_deleted_is_no_error(run_target, statsig):
+    run_target([schema("orders"), record("orders", {"user_id": "u"})], **EVENT)
+    (letter,) = run_target.directory.glob(DEAD_LETTERS)
+    statsig.faults.add(when=lambda _: letter.unlink())
+    assert replay(run_target, **EVENT, event_name="order") == 0
+    assert names(statsig) == ["order"]
+
+
 class TestUnreadableDeadLetters:
     """Each fails the replay: if it reported no dead letters, they would be forgotten."""
 
