@@ -321,6 +321,8 @@ class TargetStatsig(Target):
             errors = error.errors
             command_line.turn_down(errors if config.parse_env else command_line.name_unread_keys(errors, os.environ))
         command_line.show(target.run, option)
+        if not (config.parse_env or target.run_config.settings.dry_run):
+            command_line.refuse_unread_dry_run(os.environ)
         if option("apply_held"):
             from target_statsig.commands.apply_held import apply_held
 

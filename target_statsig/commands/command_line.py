@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from target_statsig.config.choices import ApiKeyKind
-from target_statsig.config.load import VARIABLE_PREFIX
+from target_statsig.config.load import SWITCHES, VARIABLE_PREFIX
 from target_statsig.errors import Heading, InputError, InterruptedRunError, SettingsError, StoreError
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ Under Meltano, run a command as `meltano invoke target-statsig:status`.
 
 Exit status: 0 complete, 1 failed, 2 wrong command line, 128 plus the signal's number if a signal ended it.
 """
+
+UNREAD = "The variable {} is set, but variables are read only with `--config ENV`. Add it."
 
 COMMANDS = ("check", "suggest", "status", "verify", "replay", "apply_held")
 """The options that exclude each other."""
@@ -172,12 +174,19 @@ def turn_down(errors: Iterable[str]) -> NoReturn:
 def name_unread_keys(errors: Sequence[str], environ: Mapping[str, str]) -> list[str]:
     """Return the errors, and add one if a missing key is in a variable that was not read."""
     unread = [
-        f"The variable {variable} is set, but variables are read only with `--config ENV`. Add it."
+        UNREAD.format(variable)
         for kind in ApiKeyKind
         if environ.get(variable := VARIABLE_PREFIX + kind.setting.upper())
         and any(error.startswith(f"`{kind.setting}` is missing") for error in errors)
     ]
     return [*errors, *unread]
+
+
+def refuse_unread_dry_run(environ: Mapping[str, str]) -> None:
+    """Exit with 1 if a variable asks for a dry run; for runs that read no variables, and would send."""
+    variable = VARIABLE_PREFIX + "DRY_RUN"
+    if SWITCHES.get(environ.get(variable, "").lower()):
+        turn_down([UNREAD.format(variable)])
 
 
 def leave(exit_code: int) -> NoReturn:

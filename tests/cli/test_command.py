@@ -196,6 +196,23 @@ def test_a_key_in_an_ignored_variable_is_mentioned(command, statsig):
     assert not statsig.state.requests
 
 
+@pytest.mark.parametrize(
+    ("value", "options", "exit_code", "sent"),
+    [
+        pytest.param("true", [], 1, 0, id="ignored"),
+        pytest.param("false", [], 0, 1, id="off"),
+        pytest.param("true", ["--dry-run"], 0, 0, id="asked for twice"),
+        pytest.param("true", ["--config", "ENV"], 0, 0, id="read"),
+    ],
+)
+def test_no_run_ignores_a_variable_that_asks_for_a_dry_run(command, statsig, value, options, exit_code, sent):
+    arguments = ("--config", command.config_file(**EVENT, event_name="order"), *options)
+    done = command.run(*arguments, messages=[schema("orders"), *orders(1)], TARGET_STATSIG_DRY_RUN=value)
+    assert (done.exit_code, len(statsig.state.events)) == (exit_code, sent)
+    unread = "TARGET_STATSIG_DRY_RUN is set, but variables are read only with `--config ENV`. Add it."
+    assert (unread in done.log) is (exit_code == 1)
+
+
 def test_a_run_without_configuration_names_the_missing_setting(command):
     done = command.run(messages=[schema("orders"), *orders(1)])
     assert done.exit_code == 1
