@@ -249,11 +249,12 @@ def test_any_number_of_refused_events_is_rejected_after_an_accepted_one():
     assert (result.counts.delivered, len(result.rejections)) == (1, 99)
 
 
-def test_a_batch_is_not_halved_after_a_404():
-    statsig = Statsig(answer(404, {"message": "Cannot POST"}))
+@pytest.mark.parametrize("status", [304, 404, 407])
+def test_a_batch_is_not_halved_if_its_body_is_not_at_fault(status):
+    statsig = Statsig(answer(status, {"message": "Cannot POST"}))
     result = send(orders(100), statsig)
     assert isinstance(result.failure, RefusedError)
-    assert "`events_url`" in str(result.failure)
+    assert f"answered {status}" in str(result.failure)
     assert (result.counts.requests, result.undelivered, result.rejections) == (1, 100, [])
 
 
