@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from target_statsig.store.ledger import Bookmark, StreamLedger
 
 NOT_ABOUT_THE_BODY = frozenset({*range(300, 400), 404, 405, 407})
-"""Statuses of refusals that halving cannot fix: there is no events API at `events_url`, or a proxy asks for a password."""
+"""Statuses of refusals that halving cannot fix: no events API is at `events_url`, or a proxy asks for a password."""
 
 LEFT_OF_REFUSED = 0.55
 """The size of the next bodies as a share of one that was too large. With exactly half, its items might need a third
