@@ -161,12 +161,12 @@ class DeadLetters:
             make_private(directory)
             path = directory / f"{file.name}.singer"
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as handle:
+                if str(path) not in self.paths:  # locked before it holds a record
+                    with suppress(OSError):  # a file system without locks
+                        fcntl.flock(self._held.enter_context(path.open("rb")), fcntl.LOCK_SH)
                 handle.write(file.pending)
         if str(path) not in self.paths:
             self.paths.append(str(path))
-            if not self._remote:
-                with suppress(OSError):  # a file system without locks
-                    fcntl.flock(self._held.enter_context(path.open("rb")), fcntl.LOCK_SH)
         self.count += file.letters
         file.letters = 0
         file.pending.clear()
