@@ -39,7 +39,7 @@ NUMBERS = frozenset({int, Decimal})
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 
-_NOT_ENCODED = (UnicodeEncodeError, msgspec.EncodeError)
+_NOT_ENCODED = (ValueError, msgspec.EncodeError)
 
 
 def digests_of(columns: Columns) -> list[bytes]:
@@ -108,8 +108,8 @@ def _text(value: object) -> bytes:
     try:
         return _ENCODER.encode(value)
     except _NOT_ENCODED:
-        # Half a surrogate pair. Such a record is rejected if the half would be sent, but only after it was looked up in
-        # the ledger.
+        # Half a surrogate pair, or NaN. A record is rejected if that would be sent, but only after it was looked up
+        # in the ledger.
         return escaped(value, sorts=True)
 
 

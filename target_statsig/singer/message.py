@@ -35,13 +35,14 @@ def encode(value: object) -> bytes:
     """Return a value as JSON, with the same digits."""
     try:
         return ENCODER.encode(value)
-    except UnicodeEncodeError:
+    except ValueError:
         return escaped(value)
 
 
 def escaped(value: object, *, sorts: bool = False) -> bytes:
-    """Return a value as JSON with the same digits, in which halves of surrogate pairs, which are no UTF-8, are escaped.
+    """Return a value as JSON with the same digits, also if msgspec does not encode it.
 
+    Halves of surrogate pairs, which are no UTF-8, are escaped. Decimals that are not finite become NaN or Infinity.
     With `sorts`, the members of objects are sorted by name.
     """
     if isinstance(value, dict):
@@ -49,6 +50,8 @@ def escaped(value: object, *, sorts: bool = False) -> bytes:
         return b"{%b}" % b",".join([b"%b:%b" % (escaped(name), escaped(value[name], sorts=sorts)) for name in names])
     if isinstance(value, (list, tuple)):
         return b"[%b]" % b",".join([escaped(each, sorts=sorts) for each in value])
+    if isinstance(value, decimal.Decimal):
+        return str(value).encode()
     return json.dumps(value).encode() if isinstance(value, str) else ENCODER.encode(value)
 
 
