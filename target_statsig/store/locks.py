@@ -204,7 +204,8 @@ class Lock:
             InterruptedRunError: The run was asked to stop while it waited.
         """
         deadline = self.clock.monotonic() + PATIENCE
-        while not self.locks.take(self.name):
+        # PostgreSQL would give a session its own lock again.
+        while self.name in self.locks.held or not self.locks.take(self.name):
             if self.clock.monotonic() >= deadline:
                 msg = (
                     f"{self.what} is being synced by another run{self._holder()}. This run did not touch it. Run "
