@@ -151,7 +151,7 @@ def _segment_row(segment_id: str, stream: str, settings: StreamSettings, feeders
             text = f"{segment.type} of {segment.id_type}, {counted(segment.count, 'member')}"
             return Row(Mark.OK, segment_id, f"{text} ({size_class(segment.count)}). {feeders}")
     elif segment.status != HTTPStatus.NOT_FOUND:
-        return Row(Mark.FAIL, segment_id, f"{segment}. {feeders}")
+        return Row(Mark.FAIL, segment_id, f"{segment} {feeders}")
     elif settings.create_segment:
         text = f"does not exist yet. The first run creates it as an ID list of {statsig_id_type(settings)}"
         return Row(Mark.OK, segment_id, f"{text}. {feeders}")

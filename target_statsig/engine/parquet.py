@@ -145,5 +145,6 @@ def _batches(part: pyarrow.dataset.Fragment, schema: pa.Schema) -> Iterator[pa.R
     try:
         yield from part.to_batches(schema=schema, batch_size=BATCH_ROWS, batch_readahead=1, use_threads=False)
     except (OSError, pa.ArrowException) as error:
-        msg = f"{part.path} cannot be read: {error} Write it again, or leave it out."
+        cause = str(error).strip().removesuffix(".")
+        msg = f"{part.path} cannot be read: {cause}. Write it again, or leave it out."
         raise InputError(msg) from error

@@ -124,7 +124,7 @@ def test_a_console_key_that_no_stream_needs_is_checked():
         ),
         pytest.param(
             {"users": ADD},
-            RequestError("It broke"),
+            RequestError("It broke."),
             "FAIL vips It broke. Fed by stream 'users' (add).",
             id="unreadable",
         ),
