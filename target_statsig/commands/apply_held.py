@@ -93,17 +93,16 @@ def _apply(run: Run, segment_id: str, hold: Hold, settings: StreamSettings) -> N
     baseline = Baseline(remote, run.store, run.clock)
     baseline.lock.acquire()
     try:
-        _remove_held(baseline, run.store)
+        _remove_held(baseline, run.store, hold)
     finally:
         baseline.lock.release()
 
 
-def _remove_held(baseline: Baseline, store: Store) -> None:
+def _remove_held(baseline: Baseline, store: Store, hold: Hold) -> None:
     """Remove the held members of a segment whose lock is taken, and record that nothing is held any more."""
     remote, members, counts = baseline.remote, baseline.members, baseline.remote.counts
-    # Read under the lock: another run may have changed it before.
-    hold = store.holds().get(remote.id)
-    if hold is None or hold.state is HoldState.OUTDATED:
+    # The scheduler's word is about the run whose hold was read. Another may have come before the lock was taken.
+    if store.holds().get(remote.id) != hold:
         raise _changed(remote, "another run came in between")
     _check_hold(baseline, hold)
     baseline.begin()

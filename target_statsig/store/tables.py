@@ -182,6 +182,7 @@ class Hold:
         removals: Members that it held.
         current: Members in the audience that the stream showed.
         doubt: Why no operator may vouch for the missing proof; empty where one may.
+        run_id: The run that recorded it.
     """
 
     stream: str
@@ -192,6 +193,7 @@ class Hold:
     current: int = 0
     rejected: int = 0
     doubt: str = ""
+    run_id: str = ""
 
 
 def columns(kind: type[SegmentFacts | Hold]) -> str:

@@ -295,6 +295,21 @@ def test_a_store_that_cannot_be_opened_is_an_error(run_target, apply_held):
     assert "cannot be opened" in log
 
 
+def test_what_a_run_held_after_the_command_had_begun_is_not_removed(run_target, apply_held, statsig, monkeypatch):
+    run_target(users("a", "d"), **MIRROR)
+    make_baseline = command.Baseline
+
+    def run_in_between(*arguments):
+        run_target(users("b"), **MIRROR)
+        return make_baseline(*arguments)
+
+    monkeypatch.setattr(command, "Baseline", run_in_between)
+    exit_code, log = apply_held(**MIRROR)
+    assert exit_code == 1
+    assert "another run came in between. No member was removed." in log
+    assert members(statsig) == BEFORE | {"d"}
+
+
 def test_held_removals_expire_with_a_run_without_their_stream(run_target, apply_held, statsig):
     """The tap of the last run ended well; whether that of the run before did is not known."""
     statsig.state.seed_segment("others", ["x"])
