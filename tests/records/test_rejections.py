@@ -87,7 +87,9 @@ def test_a_column_that_breaks_its_schema_is_named(run, settings):
 def test_a_run_that_fails_does_not_claim_to_have_sent_all_other_records(run, statsig):
     statsig.faults.add(path="/v1/log_event", skip=1, status=401)
     good = [record("s", {"event": "e", "user_id": user}) for user in ("a", "b")]
-    outcome = run([schema("s"), *good, *[record("s", {"event": "e"})] * 20], **EVENT, batch_size_rows=1)
+    # Rejected before the key is, so that the failure cannot come first.
+    bad = [record("s", {"event": "e"})] * 20
+    outcome = run([schema("s"), *bad, *good], **EVENT, batch_size_rows=1, max_parallel_requests=1)
     assert outcome.report["error_codes"] == ["key_not_accepted", "too_many_rejected"]
     assert outcome.report["streams"]["s"]["not_sent"] > 0
     assert "were sent" not in outcome.errors
