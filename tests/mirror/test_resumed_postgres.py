@@ -15,6 +15,7 @@ from tests.command import PATIENCE, environment
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 TAP = "pipelinewise-tap-postgres==2.1.0"
+ITS_DRIVER = "psycopg2-binary==2.9.13"  # the tap's own release has no wheels from Python 3.12 on
 
 MEMBERS, ORDERS = "public-members", "public-orders"
 
@@ -34,9 +35,11 @@ def tap(tmp_path_factory):
     """The tap's program, in its own environment."""
     folder = tmp_path_factory.mktemp("tap")
     uv = str(Path(sys.executable).parent / "uv")
+    overrides = folder.with_name("overrides.txt")
+    overrides.write_text(ITS_DRIVER)
     for command in (
         [uv, "venv", "--python", sys.executable, str(folder)],
-        [uv, "pip", "install", "--python", str(folder / "bin" / "python"), TAP],
+        [uv, "pip", "install", "--python", str(folder / "bin" / "python"), "--overrides", str(overrides), TAP],
     ):
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
