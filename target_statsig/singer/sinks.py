@@ -82,7 +82,7 @@ class StatsigSink(Sink):
             InputError: The map cannot be evaluated for a record.
         """
         rows, mapped = [], []
-        may_be_deep = batch.may_be_deep
+        may_be_deep, adds_metadata = batch.may_be_deep, self.include_sdc_metadata_properties
         for row, message in enumerate(batch.messages or ()):
             record = message["record"]
             # Records that nest too deeply are not mapped. Nor are empty ones, which singer-sdk would drop silently.
@@ -95,7 +95,7 @@ class StatsigSink(Sink):
                     # `from None`, because the evaluator's error may quote the record.
                     raise InputError(msg, heading=Heading.SETTINGS) from None
             if record is not None:
-                if self.include_sdc_metadata_properties and type(record) is dict:
+                if adds_metadata and type(record) is dict:
                     self._add_sdc_metadata_to_record(record, message, self._get_context(record))
                 rows.append(row)
                 mapped.append(record)
