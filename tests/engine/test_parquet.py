@@ -232,7 +232,9 @@ def busy_program(tmp_path, orders):
     table = pa.table({"id": range(4_000_000), "user_id": pa.array(["u"] * 4_000_000).dictionary_encode()})
     pq.write_table(table, file, row_group_size=200_000)
     program = [sys.executable, "-m", "target_statsig.engine", file, "--config", config, "--out", tmp_path / "table"]
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # may be ignored, as where tests run with nohup
     process = subprocess.Popen([*map(str, program)], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    signal.signal(signal.SIGINT, handler)
     eventually((tmp_path / "table" / "part-00000.parquet").exists)
     yield process
     process.kill()
