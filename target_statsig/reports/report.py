@@ -246,8 +246,8 @@ class RunReport:
             self.errors.setdefault(text, heading.code)
 
     def seconds(self, now: float) -> float:
-        """Return the seconds since the start of the run; `now` is in seconds since 1970."""
-        return now - self.started_at
+        """Return the seconds since the start of the run, 0 if the clock was set back; `now` is since 1970."""
+        return max(now - self.started_at, 0.0)
 
     def as_json(self, now: float) -> dict[str, Any]:
         """Return the whole report; `now` is in seconds since 1970."""

@@ -95,6 +95,10 @@ def test_error_codes_are_documented_in_order():
     assert documented == [(heading.code, heading.value) for heading in Heading]
 
 
+def test_a_clock_that_is_set_back_makes_no_negative_duration():
+    assert RunReport(started_at=1_000.0).as_json(now=999.0)["seconds"] == 0
+
+
 def test_the_report_has_the_reason_for_held_members():
     counts = SegmentCounts(SyncMode.MIRROR, held=3, held_because="unproven")
     assert counts.as_json()["held_because"] == "unproven"
