@@ -24,6 +24,8 @@ MESSAGES = msgspec.json.Decoder(Message, float_hook=decimal.Decimal)
 NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
 """Errors of decoding a line that is not strict JSON or nests too deeply."""
 
+NO_JSON = "is not valid JSON"
+
 NO_END = " and has no end, because the program that wrote it ended or failed"
 """The end of the message about a line that was cut off."""
 
@@ -106,7 +108,7 @@ def decode(line: bytes) -> Message | str:
     except RecursionError:
         return f"({counted(len(line.rstrip()), 'byte')}) is nested too deeply"
     except ValueError:
-        fault = f"({counted(len(line.rstrip()), 'byte')}) is not valid JSON"
+        fault = f"({counted(len(line.rstrip()), 'byte')}) {NO_JSON}"
         return fault if line.endswith(b"\n") else f"{fault}{NO_END}"
     return message if isinstance(message, dict) else {}
 

@@ -19,7 +19,7 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from typing_extensions import override
 
 from target_statsig.errors import NO_STATE_PASSES, InputError, InterruptedRunError
-from target_statsig.singer.message import NO_END, Undecoded, decode, lines_of
+from target_statsig.singer.message import NO_END, NO_JSON, Undecoded, decode, lines_of
 from target_statsig.singer.records import Batch
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ RECORD = b'"record"'
 
 MESSAGE_TYPES = frozenset({"SCHEMA", "RECORD", "STATE", "ACTIVATE_VERSION", "BATCH"})
 
+NO_MESSAGE = "is not a Singer message of a known type"
+
 
 def _heads(stream: str) -> list[bytes]:
     """Return the heads of a stream's RECORD messages, as singer-sdk, singer-python and other taps write them."""
@@ -50,7 +52,7 @@ def unreadable(number: int, what: str) -> InputError:
     remedy = "Check what the tap writes there."
     if what.endswith(NO_END):
         remedy = "Check the tap's log for an error, and run again."
-    elif number == 1:
+    elif number == 1 and what.endswith((NO_JSON, NO_MESSAGE)):  # perhaps no tap wrote it
         remedy += " A file of CSV or JSON lines needs a tap that reads it."
     return InputError(f"Line {number} of the input {what}. {NO_STATE_PASSES} {remedy}")
 
@@ -133,8 +135,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         message = self.deserialize_json(line)
         message_type = message.get("type")
         if not isinstance(message_type, str) or message_type not in MESSAGE_TYPES:
-            msg = "is not a Singer message of a known type"
-            raise self.error(msg)
+            raise self.error(NO_MESSAGE)
         if message_type != "RECORD":
             return "", message
         self.assert_line_requires(message, {"stream", "record"})

@@ -178,6 +178,12 @@ def test_the_error_for_a_file_that_no_tap_wrote_asks_for_a_tap(received, line):
         received.read(line)
 
 
+def test_the_error_for_a_faulty_message_of_a_tap_does_not_ask_for_a_tap(received):
+    with pytest.raises(InputError, match="Line 1 ") as caught:
+        received.read(b'{"type":"RECORD","stream":"s","record":1}\n')
+    assert "needs a tap" not in str(caught.value)
+
+
 def test_a_missing_member_is_named_without_the_message():
     reader = SingerMessageReader()
     with pytest.raises(InputError, match="lacks record, stream") as caught:
